@@ -1,0 +1,481 @@
+/* wire_frame.c - the frames between nodes, see wire.h.
+ *
+ *   frame    body bytes u32, payload bytes u32, kind u16, flags u16 = 0, body
+ *   group    group u32, generation 12, from u64, to u64, term u64
+ *
+ * Each kind has a put and a get of its body; both are straight lists of the
+ * same fields in the same order. */
+#include "net/wire.h"
+
+#include "ring/codec.h"
+
+#define FRAME_HEAD_BYTES   12u
+#define GROUP_PREFIX_BYTES 40u
+#define FIRST_NODE_FRAME   64u /* kinds from here on are not of a group */
+
+static bool is_raft(enum frame_kind kind)
+{
+    return kind >= FRAME_RAFT_FIRST && kind <= FRAME_RAFT_LAST;
+}
+
+static bool is_of_group(enum frame_kind kind)
+{
+    return (uint32_t)kind < FIRST_NODE_FRAME;
+}
+
+static bool is_append(enum frame_kind kind)
+{
+    return is_raft(kind) && (enum raft_msg_kind)kind == RAFT_APPEND;
+}
+
+/* ---- out --------------------------------------------------------------- */
+
+static void put_group(struct enc *e, const struct frame *f)
+{
+    struct frame_group g = f->group;
+    if (is_raft(f->kind)) {
+        g.from_replica = f->msg.from.added;
+        g.to_replica = f->msg.to.added;
+        g.term = f->msg.term;
+    }
+    enc_u32(e, g.group);
+    enc_generation(e, g.generation);
+    enc_u64(e, g.from_replica);
+    enc_u64(e, g.to_replica);
+    enc_u64(e, g.term);
+}
+
+static void put_append(struct enc *e, const struct raft_msg *m)
+{
+    enc_u64(e, m->prev_index);
+    enc_u64(e, m->prev_term);
+    enc_u64(e, m->commit);
+    enc_u64(e, m->round);
+    enc_u32(e, m->item_count);
+    for (uint32_t i = 0; i < m->item_count; i++) {
+        struct span manifest = item_manifest(m->items[i]);
+        enc_u32(e, (uint32_t)manifest.size);
+        enc_bytes(e, manifest.data, manifest.size);
+    }
+}
+
+static void put_raft(struct enc *e, const struct raft_msg *m)
+{
+    switch (m->kind) {
+    case RAFT_PREVOTE:
+    case RAFT_VOTE:
+        enc_u64(e, m->last_index);
+        enc_u64(e, m->last_term);
+        enc_u8(e, m->is_transfer);
+        return;
+    case RAFT_PREVOTE_REPLY:
+    case RAFT_VOTE_REPLY:
+        enc_u8(e, m->granted);
+        return;
+    case RAFT_APPEND:
+        put_append(e, m);
+        return;
+    case RAFT_APPEND_REPLY:
+        enc_u8(e, m->granted);
+        enc_u64(e, m->match);
+        enc_u64(e, m->prev_index);
+        enc_u64(e, m->hint_index);
+        enc_u64(e, m->hint_term);
+        enc_u64(e, m->round);
+        return;
+    case RAFT_HEARTBEAT:
+        enc_u64(e, m->commit);
+        enc_u64(e, m->round);
+        return;
+    case RAFT_HEARTBEAT_REPLY:
+        enc_u64(e, m->match);
+        enc_u64(e, m->round);
+        return;
+    case RAFT_TIMEOUT_NOW:
+        return;
+    }
+}
+
+static void put_config(struct enc *e, const struct config *c)
+{
+    ASSERT(c->count <= REPLICAS_MAX);
+    enc_u64(e, c->index);
+    enc_u8(e, (uint8_t)c->count);
+    for (uint32_t i = 0; i < c->count; i++) {
+        enc_id(e, c->members[i].replica.node);
+        enc_u64(e, c->members[i].replica.added);
+        enc_u8(e, c->members[i].is_voter);
+    }
+}
+
+static void put_echo(struct enc *e, const struct frame_echo *echo)
+{
+    enc_u8(e, (uint8_t)echo->lane);
+    enc_u64(e, echo->boot);
+    enc_u64(e, echo->received);
+    enc_u64(e, echo->missing_first);
+    enc_u64(e, echo->missing_last);
+}
+
+static void put_invite(struct enc *e, const struct frame_invite *invite)
+{
+    enc_u64(e, invite->added);
+    enc_u64(e, invite->round);
+    enc_u64(e, invite->pin);
+    enc_epoch(e, invite->epoch);
+}
+
+static void put_body(struct enc *e, const struct frame *f)
+{
+    if (is_of_group(f->kind))
+        put_group(e, f);
+    if (is_raft(f->kind)) {
+        ASSERT((uint32_t)f->kind == (uint32_t)f->msg.kind);
+        put_raft(e, &f->msg);
+        return;
+    }
+    switch (f->kind) {
+    case FRAME_RAFT_FIRST:
+    case FRAME_RAFT_LAST:
+        return; /* above */
+    case FRAME_INVITE:
+        put_invite(e, &f->invite);
+        return;
+    case FRAME_INVITE_REPLY:
+        enc_u16(e, (uint16_t)f->invite_reply);
+        return;
+    case FRAME_ASK:
+        enc_u64(e, f->ask_added);
+        return;
+    case FRAME_REMOVED:
+        enc_u64(e, f->removed.commit);
+        put_config(e, &f->removed.config);
+        return;
+    case FRAME_SWIM:
+    case FRAME_RECORD:
+        enc_bytes(e, f->bytes.data, f->bytes.size);
+        return;
+    case FRAME_ECHO:
+        put_echo(e, &f->echo);
+        return;
+    case FRAME_RECORD_ASK:
+        enc_epoch(e, f->epoch);
+        return;
+    case FRAME_FORGOTTEN:
+        enc_u64(e, f->boot);
+        enc_u64(e, f->nonce);
+        enc_u64(e, f->seen_boot);
+        return;
+    case FRAME_HELLO:
+        enc_u64(e, f->boot);
+        enc_u64(e, f->nonce);
+        return;
+    }
+}
+
+static size_t body_size(const struct frame *f)
+{
+    struct enc e = enc_of(NULL, 0);
+    put_body(&e, f);
+    return e.size;
+}
+
+static size_t payload_size(const struct frame *f)
+{
+    size_t size = 0;
+    for (uint32_t i = 0; is_append(f->kind) && i < f->msg.item_count; i++)
+        size += f->msg.items[i]->payload_size;
+    return size;
+}
+
+size_t wire_frame_size(const struct frame *f)
+{
+    return FRAME_HEAD_BYTES + body_size(f) + payload_size(f);
+}
+
+void wire_frame_write(struct wire_out *o, const struct frame *f)
+{
+    size_t body = body_size(f);
+    size_t payload = payload_size(f);
+    ASSERT(body <= MESSAGE_BYTES_MAX && payload <= MESSAGE_BYTES_MAX);
+    size_t size = FRAME_HEAD_BYTES + body;
+    struct enc e = enc_of(buf_grow(&o->bytes, size), size);
+    enc_u32(&e, (uint32_t)body);
+    enc_u32(&e, (uint32_t)payload);
+    enc_u16(&e, (uint16_t)f->kind);
+    enc_u16(&e, 0);
+    put_body(&e, f);
+    ASSERT(e.size == size);
+    for (uint32_t i = 0; is_append(f->kind) && i < f->msg.item_count; i++) {
+        const struct item *item = f->msg.items[i];
+        ASSERT(item_has_payload(item));
+        for (uint32_t k = 0; k < item->slice_count; k++)
+            wire_out_slice(o, item->slices[k]);
+    }
+}
+
+/* ---- in ---------------------------------------------------------------- */
+
+static bool get_bool(struct dec *d)
+{
+    uint8_t v = dec_u8(d);
+    if (v > 1)
+        dec_fail(d);
+    return v == 1;
+}
+
+static struct frame_group get_group(struct dec *d)
+{
+    struct frame_group g;
+    g.group = dec_u32(d);
+    g.generation = dec_generation(d);
+    g.from_replica = dec_u64(d);
+    g.to_replica = dec_u64(d);
+    g.term = dec_u64(d);
+    if (g.group >= GROUPS_MAX)
+        dec_fail(d);
+    return g;
+}
+
+bool wire_frame_entry_next(struct dec *entries, struct frame_entry *out)
+{
+    if (dec_left(entries) == 0)
+        return false;
+    uint32_t size = dec_u32(entries);
+    out->manifest = dec_bytes(entries, size);
+    struct entry_header h;
+    if (entries->is_bad || entry_read_header(out->manifest, &h) != ERR_OK)
+        return false;
+    out->payload_bytes = h.payload_bytes;
+    return true;
+}
+
+static void get_append(struct dec *d, struct frame *f)
+{
+    struct raft_msg *m = &f->msg;
+    m->prev_index = dec_u64(d);
+    m->prev_term = dec_u64(d);
+    m->commit = dec_u64(d);
+    m->round = dec_u64(d);
+    m->item_count = dec_u32(d);
+    f->entries = dec_bytes(d, dec_left(d));
+    struct dec entries = dec_of(f->entries);
+    struct frame_entry entry;
+    uint32_t count = 0;
+    uint64_t payload_bytes = 0;
+    while (wire_frame_entry_next(&entries, &entry)) {
+        struct entry_header h;
+        count++;
+        if (entry_check(entry.manifest) != ERR_OK ||
+            entry_read_header(entry.manifest, &h) != ERR_OK ||
+            h.index != m->prev_index + count)
+            dec_fail(d);
+        payload_bytes += entry.payload_bytes;
+    }
+    if (!dec_done(&entries) || count != m->item_count ||
+        payload_bytes != f->payload_bytes)
+        dec_fail(d);
+}
+
+static void get_raft(struct dec *d, struct frame *f)
+{
+    struct raft_msg *m = &f->msg;
+    m->kind = (enum raft_msg_kind)f->kind;
+    m->from.added = f->group.from_replica;
+    m->to.added = f->group.to_replica;
+    m->term = f->group.term;
+    switch (m->kind) {
+    case RAFT_PREVOTE:
+    case RAFT_VOTE:
+        m->last_index = dec_u64(d);
+        m->last_term = dec_u64(d);
+        m->is_transfer = get_bool(d);
+        return;
+    case RAFT_PREVOTE_REPLY:
+    case RAFT_VOTE_REPLY:
+        m->granted = get_bool(d);
+        return;
+    case RAFT_APPEND:
+        get_append(d, f);
+        return;
+    case RAFT_APPEND_REPLY:
+        m->granted = get_bool(d);
+        m->match = dec_u64(d);
+        m->prev_index = dec_u64(d);
+        m->hint_index = dec_u64(d);
+        m->hint_term = dec_u64(d);
+        m->round = dec_u64(d);
+        return;
+    case RAFT_HEARTBEAT:
+        m->commit = dec_u64(d);
+        m->round = dec_u64(d);
+        return;
+    case RAFT_HEARTBEAT_REPLY:
+        m->match = dec_u64(d);
+        m->round = dec_u64(d);
+        return;
+    case RAFT_TIMEOUT_NOW:
+        return;
+    }
+}
+
+/* At least one voter, and each pair once: as entry_check has it. */
+static void get_config(struct dec *d, struct config *out)
+{
+    out->index = dec_u64(d);
+    uint8_t count = dec_u8(d);
+    if (count > REPLICAS_MAX) {
+        dec_fail(d);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct config_member *m = &out->members[i];
+        m->replica.node = dec_id(d);
+        m->replica.added = dec_u64(d);
+        m->is_voter = get_bool(d);
+        if (id_is_zero(m->replica.node) || config_find(out, m->replica) != NULL)
+            dec_fail(d);
+        out->count = i + 1;
+    }
+    if (config_voters(out) == 0)
+        dec_fail(d);
+}
+
+static struct frame_echo get_echo(struct dec *d)
+{
+    struct frame_echo echo = {0};
+    uint8_t lane = dec_u8(d);
+    if (lane >= LANE_COUNT)
+        dec_fail(d);
+    else
+        echo.lane = (enum wire_lane)lane;
+    echo.boot = dec_u64(d);
+    echo.received = dec_u64(d);
+    echo.missing_first = dec_u64(d);
+    echo.missing_last = dec_u64(d);
+    if (echo.missing_first > echo.missing_last ||
+        (echo.missing_first == 0 && echo.missing_last != 0) ||
+        echo.missing_last > echo.received)
+        dec_fail(d);
+    return echo;
+}
+
+static enum err get_invite_reply(struct dec *d)
+{
+    uint16_t number = dec_u16(d);
+    if (!err_is_wire(number))
+        dec_fail(d);
+    return d->is_bad ? ERR_OK : (enum err)number;
+}
+
+static struct frame_invite get_invite(struct dec *d)
+{
+    struct frame_invite invite;
+    invite.added = dec_u64(d);
+    invite.round = dec_u64(d);
+    invite.pin = dec_u64(d);
+    invite.epoch = dec_epoch(d);
+    return invite;
+}
+
+static struct span get_rest(struct dec *d, size_t size_max)
+{
+    if (dec_left(d) == 0 || dec_left(d) > size_max)
+        dec_fail(d);
+    return dec_bytes(d, dec_left(d));
+}
+
+static bool kind_is_known(uint16_t kind)
+{
+    return (kind >= FRAME_RAFT_FIRST && kind <= FRAME_REMOVED) ||
+           (kind >= FRAME_SWIM && kind <= FRAME_HELLO);
+}
+
+/* False: the body makes no sense. `out` has kind and payload already. */
+static bool get_body(struct dec *d, struct frame *out)
+{
+    if (is_of_group(out->kind))
+        out->group = get_group(d);
+    if (out->payload_bytes > 0 && !is_append(out->kind))
+        return false;
+    if (is_raft(out->kind)) {
+        get_raft(d, out);
+        return dec_done(d);
+    }
+    switch (out->kind) {
+    case FRAME_RAFT_FIRST:
+    case FRAME_RAFT_LAST:
+        break; /* above */
+    case FRAME_INVITE:
+        out->invite = get_invite(d);
+        break;
+    case FRAME_INVITE_REPLY:
+        out->invite_reply = get_invite_reply(d);
+        break;
+    case FRAME_ASK:
+        out->ask_added = dec_u64(d);
+        break;
+    case FRAME_REMOVED:
+        out->removed.commit = dec_u64(d);
+        get_config(d, &out->removed.config);
+        break;
+    case FRAME_SWIM:
+        out->bytes = get_rest(d, SWIM_BYTES_MAX);
+        break;
+    case FRAME_RECORD:
+        out->bytes = get_rest(d, RECORD_BYTES_MAX);
+        break;
+    case FRAME_ECHO:
+        out->echo = get_echo(d);
+        break;
+    case FRAME_RECORD_ASK:
+        out->epoch = dec_epoch(d);
+        break;
+    case FRAME_FORGOTTEN:
+        out->boot = dec_u64(d);
+        out->nonce = dec_u64(d);
+        out->seen_boot = dec_u64(d);
+        break;
+    case FRAME_HELLO:
+        out->boot = dec_u64(d);
+        out->nonce = dec_u64(d);
+        break;
+    }
+    return dec_done(d);
+}
+
+void wire_frame_begin(struct frame_iter *it, const struct wire_in *in)
+{
+    it->d = dec_of(in->inline_part);
+    it->payload_at = in->payload_at;
+    it->payload_end = in->payload_at + (uint32_t)in->payload.size;
+    it->skipped = 0;
+}
+
+bool wire_frame_next(struct frame_iter *it, struct frame *out)
+{
+    while (dec_left(&it->d) > 0) {
+        uint32_t body_bytes = dec_u32(&it->d);
+        uint32_t payload_bytes = dec_u32(&it->d);
+        uint16_t kind = dec_u16(&it->d);
+        uint16_t flags = dec_u16(&it->d);
+        struct dec body = dec_of(dec_bytes(&it->d, body_bytes));
+        if (payload_bytes > it->payload_end - it->payload_at)
+            dec_fail(&it->d);
+        /* Lengths that do not fit leave nothing to find the next one by. */
+        if (it->d.is_bad) {
+            it->skipped++;
+            return false;
+        }
+        *out = (struct frame){.payload_at = it->payload_at,
+                              .payload_bytes = payload_bytes};
+        it->payload_at += payload_bytes;
+        if (flags == 0 && kind_is_known(kind)) {
+            out->kind = (enum frame_kind)kind;
+            if (get_body(&body, out))
+                return true;
+        }
+        it->skipped++;
+    }
+    return false;
+}

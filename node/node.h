@@ -1,0 +1,162 @@
+/* node.h - one node: gossip, the ring record and all hosted groups, composed
+ * into one machine without I/O, clock or chance of its own.
+ *
+ * Two drivers do the same five steps with it: node/loop.c (production) and
+ * tests/sim (the simulator): take inputs, call node_*, pop effects until
+ * there are none, do them, feed completions back.
+ *
+ *   peers' and clients' messages --\                /--> messages out
+ *   commits done, reads done -------> struct node -----> COMMIT (one cycle)
+ *   ticks (now_ms, wall_ms) -------/                \--> READ, READ_LOG, ...
+ *
+ * Several inputs may be given before popping; the work of a *turn* (apply,
+ * propose, pull appends, cut a flush cycle) is done by node_pop when it finds
+ * no effect waiting, so that one turn batches all that came in.
+ *
+ * The flush cycle: at most one COMMIT is out at a time. While it syncs, the
+ * next one gathers. It carries all hard state that waits, then log commands
+ * round-robin over groups up to COMMIT_A_BYTES, then a portion of lazy rows up
+ * to COMMIT_B_BYTES (T20).
+ *
+ * Buffers: a message comes with the handle of the shell's buffer. If the core
+ * keeps slices of it, it says so by ACQUIRE effects, one a reference, popped
+ * before the shell lets go of its own. RELEASE effects are popped last of a
+ * turn: until then a slice in a message to send is backed by some reference,
+ * so the shell gathers at once and SEND needs no references of its own. */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include "net/wire.h"
+#include "ring/swim.h"
+#include "storage/store.h"
+
+/* Every duration of a node, so that the simulator can scale them all (T35).
+ * Milliseconds. node_timing_default gives limits.h's. */
+struct node_timing {
+    uint32_t heartbeat_ms;
+    uint32_t election_ms;
+    uint32_t jitter_percent;
+    uint32_t probe_interval_ms;
+    uint32_t probe_timeout_ms;
+    uint32_t suspicion_ms;
+    uint32_t push_pull_ms;
+    uint32_t join_wait_ms;       /* joins that wait this long are one record */
+    uint32_t record_interval_ms; /* automatic records, at most one each */
+    uint32_t record_ask_ms;      /* asking a peer for a newer record */
+    uint32_t lane_timeout_ms;    /* no echo for this long: all is lost */
+    uint32_t walk_ms;            /* how often a leader looks at its row */
+    uint32_t calm_ms;            /* a node seen dead leads again after this */
+    uint32_t orphan_ms;          /* no leader for this long: ask the members */
+    uint32_t unstored_age_ms;    /* lazy rows are never older */
+    uint32_t stop_ms;            /* handing over at a stop */
+};
+struct node_timing node_timing_default(void);
+
+struct node_cfg {
+    struct store_folder folder; /* folder.boot is this start's number, which
+                                   the driver has committed already (S22) */
+    uint64_t nonce;             /* random per process (S6) */
+    uint64_t seed;
+    struct node_timing timing;
+    const char *version;      /* borrowed for ever */
+    const char *peer_address; /* where others reach us now; NULL: as the record
+                                 says. Borrowed for ever */
+    bool is_recording_trace;  /* NODE_DO_LOG for every protocol step */
+};
+
+enum node_log_level { NODE_ERROR, NODE_WARN, NODE_INFO, NODE_DEBUG };
+
+enum node_effect_kind {
+    NODE_DO_ACQUIRE,     /* handle: one more reference */
+    NODE_DO_SEND_PEER,   /* node, lane, message */
+    NODE_DO_SEND_CLIENT, /* connection, message */
+    NODE_DO_COMMIT,      /* batch: valid until node_committed */
+    NODE_DO_READ,        /* ticket, segments: the driver takes segments.rows */
+    NODE_DO_READ_LOG,    /* ticket, log */
+    NODE_DO_PEER,        /* node, address, key: reach it there */
+    NODE_DO_PEER_GONE,   /* node */
+    NODE_DO_ALLOW,       /* keys or members changed: see node_record */
+    NODE_DO_READY,       /* requests are answered from now on */
+    NODE_DO_STOP,        /* exit_code, text: end the process */
+    NODE_DO_LOG,         /* level, text */
+    NODE_DO_RELEASE,     /* handle: one less; popped last of a turn */
+};
+
+struct node_effect {
+    enum node_effect_kind kind;
+    struct id128 node;
+    enum wire_lane lane;
+    const struct wire_out *message; /* until the next pop or input */
+    uint64_t connection;
+    const struct store_batch *batch;
+    uint64_t ticket;
+    struct segments_ticket segments;
+    struct log_ticket log; /* its runs are valid until node_log_done */
+    uint64_t handle;
+    const char *address;
+    const uint8_t *key;
+    int exit_code;
+    enum node_log_level level;
+    const char *text;
+};
+
+struct node;
+
+/* Exit codes that the core may ask for (CLI.md). */
+#define EXIT_BROKEN    70
+#define EXIT_DISK      74
+#define EXIT_FOLDER    78
+#define EXIT_FORGOTTEN 79
+
+/* The clocks as for node_tick. */
+struct node *node_new(const struct node_cfg *cfg, uint64_t now_ms,
+                      uint64_t wall_ms);
+void node_free(struct node *n); /* pops nothing; frees everything */
+
+/* Loads what storage has, by store_load with this visitor, before
+ * node_start. */
+struct store_visitor node_visitor(struct node *n);
+/* DAMAGED: what was loaded does not fit together (no record with this node
+ * in it: the caller should have joined first). */
+NODISCARD enum err node_start(struct node *n);
+
+/* ---- inputs ------------------------------------------------------------ */
+
+/* Monotonic and wall clock. A jump of more than an election timeout since the
+ * last tick makes every leader step down first (L17). */
+void node_tick(struct node *n, uint64_t now_ms, uint64_t wall_ms);
+uint64_t node_deadline(const struct node *n);
+/* A message on the peer port; key: the sender's proven public key, NULL in an
+ * insecure cluster. Refused ones are counted. */
+void node_recv_peer(struct node *n, struct span message, uint64_t handle,
+                    const uint8_t *key);
+/* A message on the client port. Its checksums have been verified by the
+ * driver (wire_commands_verify): is_corrupt says that they were not right. */
+void node_recv_client(struct node *n, uint64_t connection, struct span message,
+                      uint64_t handle, const uint8_t *key, bool is_corrupt);
+void node_committed(struct node *n, const struct store_done *done);
+/* The result is borrowed; payload is the handle of a buffer that holds
+ * result->payload (0 if empty), of which the core takes over one reference. */
+void node_read_done(struct node *n, uint64_t ticket,
+                    const struct segments_result *result, uint64_t payload);
+void node_log_done(struct node *n, uint64_t ticket,
+                   const struct log_result *result, uint64_t payload);
+void node_space(struct node *n, const struct store_space *space);
+/* Hand over leaderships, then NODE_DO_STOP with 0. */
+void node_stop(struct node *n);
+
+bool node_pop(struct node *n, struct node_effect *out);
+
+/* ---- questions (drivers, tests) ---------------------------------------- */
+
+const struct record *node_record(const struct node *n);
+/* ASSERTs invariants over all machines. */
+void node_check(const struct node *n);
+void node_dump(const struct node *n, struct buf *text);
+/* For oracles: NULL if the group is not hosted here. */
+const struct raft *node_raft(const struct node *n, uint32_t group);
+const struct streams *node_streams(const struct node *n, uint32_t group);
+uint64_t node_applied(const struct node *n, uint32_t group);
+const struct swim *node_swim(const struct node *n);
+
+#endif

@@ -1,0 +1,313 @@
+/* node_cycle.c - the flush cycle: what goes into the next transaction, chosen
+ * by counts and bytes (T20, T35), and what follows once it is durable.
+ *
+ *   A  extras (replicas made and dropped, the record), all hard state, log
+ *      commands round-robin over groups up to COMMIT_A_BYTES
+ *   B  one portion each of some groups' lazy rows, up to COMMIT_B_BYTES, and
+ *      a slice of a sweep */
+#include "node/node_impl.h"
+
+/* One group's turn in the round-robin over log commands. */
+#define QUANTUM_BYTES (256 * KIB)
+/* A portion is worth a row's rewrite from so many entries or bytes on; older
+ * ones go by age. */
+#define PORTION_ENTRIES  64u
+#define PORTION_BYTES    (256 * KIB)
+#define SWEEP_ROWS       512u
+#define SWEEPS_PER_CYCLE 1u
+
+static struct store_command *add(struct node *n, enum store_kind kind)
+{
+    struct cycle *c = &n->cycle;
+    if (c->count == c->capacity) {
+        c->capacity = c->capacity == 0 ? 64 : c->capacity * 2;
+        c->commands =
+            mem_resize(c->commands, c->capacity * sizeof *c->commands);
+    }
+    struct store_command *command = &c->commands[c->count++];
+    *command = (struct store_command){.kind = kind};
+    return command;
+}
+
+static struct store_command *add_of(struct node *n, const struct group *g,
+                                    enum store_kind kind)
+{
+    struct store_command *c = add(n, kind);
+    c->group = g->id;
+    c->incarnation = g->incarnation;
+    c->generation = g->generation;
+    c->added = g->self.added;
+    return c;
+}
+
+static struct cycle_mark *mark(struct node *n, const struct group *g)
+{
+    struct queue *marks = &n->cycle.marks;
+    for (size_t i = marks->count; i > 0; i--) {
+        struct cycle_mark *m = node_queue_at(marks, i - 1);
+        if (m->group == g->id && m->incarnation == g->incarnation)
+            return m;
+        /* Each pass goes over groups in order: only the newest can match. */
+        if (marks->count - i >= GROUPS_MAX)
+            break;
+    }
+    struct cycle_mark *m = node_queue_push(marks);
+    m->group = g->id;
+    m->incarnation = g->incarnation;
+    return m;
+}
+
+struct extra *node_cycle_extra(struct node *n, enum extra_kind kind)
+{
+    struct extra *x = node_queue_push(&n->extras);
+    x->kind = kind;
+    n->has_work = true;
+    return x;
+}
+
+static void add_extras(struct node *n)
+{
+    while (n->extras.count > 0) {
+        struct extra *kept = node_queue_push(&n->cycle.extras);
+        *kept = *(struct extra *)node_queue_at(&n->extras, 0);
+        node_queue_pop(&n->extras);
+        struct store_command *c = add(n, kept->command.kind);
+        *c = kept->command;
+        c->bytes = span_buf(&kept->bytes);
+    }
+}
+
+static void add_hard(struct node *n)
+{
+    for (uint32_t i = 0; i < n->group_count; i++) {
+        struct group *g = n->groups[i];
+        if (g == NULL || !g->is_hard_waiting)
+            continue;
+        g->is_hard_waiting = false;
+        add_of(n, g, STORE_HARD)->hard = g->hard;
+        mark(n, g)->hard_write = g->hard_write;
+    }
+}
+
+/* Up to QUANTUM_BYTES (at least one) of one group's log commands. */
+static size_t add_log_of(struct node *n, struct group *g)
+{
+    size_t bytes = 0;
+    while (g->log_commands.count > 0 && bytes < QUANTUM_BYTES) {
+        struct log_command *c = node_queue_at(&g->log_commands, 0);
+        if (c->is_truncate) {
+            add_of(n, g, STORE_TRUNCATE)->index = c->index;
+            bytes += 64;
+        } else {
+            add_of(n, g, STORE_APPEND)->item = c->item;
+            *(struct item **)node_queue_push(&n->cycle.items) = c->item;
+            bytes += item_bytes(c->item);
+            g->log_command_bytes -= item_bytes(c->item);
+        }
+        mark(n, g)->log_write = c->write;
+        node_queue_pop(&g->log_commands);
+    }
+    return bytes;
+}
+
+static void add_log(struct node *n)
+{
+    size_t bytes = 0;
+    bool has_more = true;
+    while (has_more && bytes < COMMIT_A_BYTES) {
+        has_more = false;
+        for (uint32_t k = 0; k < n->group_count && bytes < COMMIT_A_BYTES;
+             k++) {
+            uint32_t i = (n->cursor_a + k) % n->group_count;
+            struct group *g = n->groups[i];
+            if (g == NULL || g->log_commands.count == 0)
+                continue;
+            bytes += add_log_of(n, g);
+            has_more = has_more || g->log_commands.count > 0;
+        }
+    }
+    n->cursor_a = n->group_count == 0 ? 0 : (n->cursor_a + 1) % n->group_count;
+}
+
+/* ---- B ----------------------------------------------------------------- */
+
+static bool portion_is_due(const struct node *n, const struct group *g,
+                           bool is_cycle_due)
+{
+    if (g->images.count == 0)
+        return false;
+    const struct images *oldest = node_queue_at(&g->images, 0);
+    uint32_t soft_ms = n->cfg.timing.unstored_age_ms / 10;
+    if (node_has_timed_out(n->now_ms, oldest->applied_ms, soft_ms))
+        return true;
+    bool is_debt_high = n->unstored_entries > UNSTORED_ENTRIES_MAX / 2 ||
+                        n->unstored_bytes > UNSTORED_BYTES_MAX / 2;
+    return is_debt_high ||
+           (is_cycle_due && (g->images.count >= PORTION_ENTRIES ||
+                             g->image_bytes >= PORTION_BYTES));
+}
+
+/* From exactly the stored entry to exactly another, in order (T1). */
+static size_t add_portion(struct node *n, struct group *g, size_t bytes_max)
+{
+    size_t bytes = 0;
+    size_t count = 0;
+    while (count < g->images.count && (count == 0 || bytes < bytes_max)) {
+        const struct images *i = node_queue_at(&g->images, count);
+        bytes += i->rows.size;
+        count++;
+    }
+    struct span *spans = mem_alloc(count * sizeof *spans);
+    *(struct span **)node_queue_push(&n->cycle.spans) = spans;
+    for (size_t i = 0; i < count; i++) {
+        const struct images *at = node_queue_at(&g->images, i);
+        spans[i] = span_buf(&at->rows);
+    }
+    /* Without T1 newer rows would stand beside an older applied index. */
+    const struct images *newest = node_queue_at(&g->images, count - 1);
+    const struct images *last =
+        RULE(T1) ? newest : node_queue_at(&g->images, 0);
+    struct store_command *c = add_of(n, g, STORE_PORTION);
+    c->index = g->stored;
+    c->index_to = last->index;
+    c->term = last->term;
+    c->digest = newest->digest;
+    c->images = spans;
+    c->image_count = (uint32_t)count;
+    g->stored_pending = last->index;
+    mark(n, g)->stored = last->index;
+    return bytes;
+}
+
+static void add_lazy(struct node *n)
+{
+    bool is_cycle_due = n->cycle.count > 0;
+    size_t bytes = 0;
+    for (uint32_t k = 0; k < n->group_count && bytes < COMMIT_B_BYTES; k++) {
+        uint32_t i = (n->cursor_b + k) % n->group_count;
+        struct group *g = n->groups[i];
+        if (g != NULL && portion_is_due(n, g, is_cycle_due)) {
+            bytes += add_portion(n, g, COMMIT_B_BYTES - bytes);
+            n->cursor_b = (i + 1) % n->group_count;
+        }
+    }
+    size_t sweeps = min_u64(n->sweeps.count, SWEEPS_PER_CYCLE);
+    for (size_t k = 0; k < sweeps; k++) {
+        const struct sweep *s = node_queue_at(&n->sweeps, k);
+        struct store_command *c = add(n, STORE_SWEEP);
+        c->group = s->group;
+        c->incarnation = s->incarnation;
+        c->count = SWEEP_ROWS;
+    }
+    n->cycle.sweeps = (uint32_t)sweeps;
+}
+
+void node_cycle_cut(struct node *n)
+{
+    struct cycle *c = &n->cycle;
+    if (c->is_out || n->is_stopped)
+        return;
+    ASSERT(c->count == 0 && c->marks.count == 0);
+    add_extras(n);
+    add_hard(n);
+    add_log(n);
+    add_lazy(n);
+    if (c->count == 0)
+        return;
+    c->is_out = true;
+    c->began_ms = n->now_ms;
+    c->number++;
+    c->batch = (struct store_batch){c->number, c->commands, c->count};
+    node_push(n, NODE_DO_COMMIT)->batch = &c->batch;
+}
+
+bool node_cycle_is_stalled(const struct node *n)
+{
+    return n->cycle.is_out && node_has_timed_out(n->now_ms, n->cycle.began_ms,
+                                                 n->cfg.timing.election_ms);
+}
+
+/* ---- done -------------------------------------------------------------- */
+
+static void release_cycle(struct node *n)
+{
+    struct cycle *c = &n->cycle;
+    while (c->items.count > 0) {
+        item_unref(&n->pool, *(struct item **)node_queue_at(&c->items, 0));
+        node_queue_pop(&c->items);
+    }
+    while (c->spans.count > 0) {
+        mem_free(*(struct span **)node_queue_at(&c->spans, 0));
+        node_queue_pop(&c->spans);
+    }
+    c->count = 0;
+    c->is_out = false;
+}
+
+static void finish_extras(struct node *n)
+{
+    struct queue *extras = &n->cycle.extras;
+    while (extras->count > 0) {
+        struct extra x = *(struct extra *)node_queue_at(extras, 0);
+        node_queue_pop(extras);
+        if (x.kind == EXTRA_CREATE)
+            node_walk_created(n, &x);
+        buf_free(&x.bytes);
+    }
+}
+
+static void finish_sweeps(struct node *n, uint32_t finished)
+{
+    for (uint32_t i = 0; i < n->cycle.sweeps && n->sweeps.count > 0; i++) {
+        struct sweep s = *(struct sweep *)node_queue_at(&n->sweeps, 0);
+        node_queue_pop(&n->sweeps);
+        if (i >= finished)
+            *(struct sweep *)node_queue_push(&n->sweeps) = s;
+    }
+    n->cycle.sweeps = 0;
+}
+
+void node_committed(struct node *n, const struct store_done *done)
+{
+    struct cycle *c = &n->cycle;
+    ASSERT(c->is_out && done->cycle == c->number);
+    n->has_work = true;
+    n->last_txn = done->txn;
+    n->commit_us[n->commits % (sizeof n->commit_us / sizeof *n->commit_us)] =
+        (uint32_t)min_u64(done->duration_us, UINT32_MAX);
+    n->commits++;
+    finish_extras(n);
+    finish_sweeps(n, done->sweeps_finished);
+    while (c->marks.count > 0) {
+        struct cycle_mark m = *(struct cycle_mark *)node_queue_at(&c->marks, 0);
+        node_queue_pop(&c->marks);
+        struct group *g = node_group(n, m.group);
+        /* Dropped meanwhile, or another life of this group's replica. */
+        if (g == NULL || g->incarnation != m.incarnation)
+            continue;
+        raft_durable(g->raft, m.hard_write, m.log_write);
+        if (m.stored > 0)
+            node_group_stored(n, g, m.stored);
+        node_dirty(n, g);
+    }
+    release_cycle(n);
+}
+
+void node_cycle_free(struct node *n)
+{
+    struct cycle *c = &n->cycle;
+    release_cycle(n);
+    struct queue *both[] = {&n->extras, &c->extras};
+    for (size_t i = 0; i < 2; i++) {
+        while (both[i]->count > 0) {
+            struct extra *x = node_queue_at(both[i], 0);
+            buf_free(&x->bytes);
+            node_queue_pop(both[i]);
+        }
+        node_queue_free(both[i]);
+    }
+    node_queue_free(&c->items);
+    node_queue_free(&c->marks);
+    node_queue_free(&c->spans);
+    mem_free(c->commands);
+}

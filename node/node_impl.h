@@ -1,0 +1,386 @@
+/* node_impl.h - inside struct node: for node/node*.c only.
+ *
+ *   node.c        life, inputs, the turn, effects
+ *   node_group.c  one hosted group: raft's effects, applying, images
+ *   node_serve.c  what clients ask
+ *   node_cycle.c  the flush cycle
+ *   node_peers.c  messages to and from other nodes: lanes, windows, echoes
+ *   node_ring.c   the ring record: group 0's jobs, joins, who may speak
+ *   node_walk.c   leaders walk their groups to their rows; replicas come, go
+ */
+#ifndef NODE_NODE_IMPL_H
+#define NODE_NODE_IMPL_H
+
+#include "node/node.h"
+#include "ring/limits.h"
+#include "ring/rule.h"
+
+/* Entries proposed and not committed, per group, before the next waits to
+ * grow: small groups answer fast, busy ones batch (HAZARDS 3.16). */
+#define ENTRIES_INFLIGHT 4u
+
+/* ---- a FIFO of fixed-size elements ------------------------------------- */
+
+/* Grows by doubling; index 0 is the oldest. */
+struct queue {
+    uint8_t *data;
+    size_t width, first, count, capacity;
+};
+void node_queue_init(struct queue *q, size_t width);
+void node_queue_free(struct queue *q);
+void *node_queue_push(struct queue *q); /* zeroed */
+void *node_queue_at(const struct queue *q, size_t i);
+void node_queue_pop(struct queue *q);
+void node_queue_pop_back(struct queue *q);
+
+/* ---- clients that wait ------------------------------------------------- */
+
+/* One COMMANDS request; freed when the last of its commands is judged. */
+struct call {
+    uint64_t connection;
+    uint64_t number;
+    uint32_t bytes; /* counted against CLIENTS_BYTES_MAX */
+    uint16_t count;
+    uint16_t left;
+    struct verdict *verdicts;
+};
+
+/* Who waits for the commands of one entry, by ordinal (T5). */
+struct waiter {
+    struct call *call;
+    uint16_t at;
+};
+struct pending {
+    uint64_t index;
+    uint64_t term;
+    uint32_t count;
+    struct waiter *waiters;
+};
+
+/* A question that needs the leader's word (read-index). */
+struct question {
+    uint64_t token;
+    uint64_t connection;
+    uint64_t number;
+    struct request request; /* its spans point into `text` */
+    uint8_t *text;
+    bool is_confirmed; /* the round is done; waits for applied >= index */
+    uint64_t index;
+};
+
+/* ---- groups ------------------------------------------------------------ */
+
+/* Waits for the next cycles: one log command. */
+struct log_command {
+    bool is_truncate;
+    struct item *item;
+    uint64_t index;
+    uint64_t write;
+};
+
+/* After-images of one applied entry, not stored yet (T1). */
+struct images {
+    uint64_t index;
+    uint64_t term;
+    struct hash128 digest;
+    uint64_t applied_ms;
+    struct buf rows;
+};
+
+struct group {
+    uint32_t id;
+    uint32_t incarnation;
+    struct generation generation;
+    struct replica self;
+    struct raft *raft;
+    struct streams *streams; /* NULL: group 0 */
+    bool is_dirty;           /* in node.dirty */
+    bool is_quarantined;
+    const char *quarantine_text;
+    uint64_t next_tick_ms;
+    enum raft_role role; /* as last seen */
+    uint64_t role_term;
+    /* storage */
+    bool is_hard_waiting;
+    struct raft_hard_state hard;
+    uint64_t hard_write;
+    struct queue log_commands;
+    size_t log_command_bytes;
+    uint64_t applied;        /* in memory */
+    uint64_t stored;         /* on disk */
+    uint64_t stored_pending; /* in the cycle under way, or stored */
+    struct queue images;     /* (stored, applied] that changed rows, and
+                                every entry in between */
+    size_t image_bytes;
+    struct hash128 digest;
+    /* clients */
+    struct entry_builder builder; /* the entry that gathers */
+    struct buf gather;
+    bool is_gathering;
+    struct slice *gather_slices;
+    uint32_t gather_slice_count, gather_slice_capacity;
+    struct waiter *gather_waiters;
+    struct queue pendings; /* proposed, by index */
+    struct queue questions;
+    uint32_t entries_inflight;
+    uint64_t next_entry_time_ms; /* entry times never go back */
+    /* walking */
+    uint64_t walk_ms;
+    uint64_t handed_over_ms;
+    uint32_t hand_over_backoff;
+    uint64_t asked_ms; /* orphans */
+    const char *walk_reason;
+    struct id128 walk_node;
+    uint64_t config_told;        /* index of the committed configuration that
+                                    removed replicas were told of */
+    struct config config_before; /* the committed one before that */
+};
+
+/* ---- peers ------------------------------------------------------------- */
+
+struct sent {
+    uint64_t number;
+    uint32_t bytes;
+    uint64_t at_ms;
+    uint32_t *groups; /* whose frames were in it */
+    uint32_t group_count;
+};
+
+struct peer {
+    struct id128 node;
+    uint16_t slot;
+    char address[ADDRESS_MAX + 1];
+    uint8_t key[KEY_BYTES];
+    uint64_t boot, nonce; /* the highest seen */
+    uint64_t hello_ms;    /* when we last said ours */
+    bool was_dead;        /* gossip saw it dead in this life of ours */
+    struct epoch epoch;
+    uint64_t record_asked_ms;
+    /* control lane, out */
+    struct wire_out control;
+    bool is_control_open;
+    uint64_t control_number;
+    /* entries lane, out */
+    uint64_t entries_number;
+    uint32_t window_bytes; /* in flight */
+    struct queue sent;
+    struct queue waiting; /* uint32_t: groups that may have entries for it */
+    uint8_t waiting_set[(GROUPS_MAX + 7) / 8];
+    /* entries lane, in */
+    uint64_t in_boot, in_number;
+    uint64_t missing_first, missing_last;
+    bool is_echo_due;
+};
+
+/* ---- reads ------------------------------------------------------------- */
+
+struct reading {
+    uint64_t ticket;
+    bool is_log;
+    /* segments */
+    uint64_t connection, number;
+    uint32_t group;
+    struct position stream;
+    /* log */
+    struct replica to;
+    struct log_ticket log;
+    struct raft_term_run *runs;
+};
+
+/* ---- the cycle --------------------------------------------------------- */
+
+struct cycle_mark {
+    uint32_t group, incarnation;
+    uint64_t hard_write, log_write;
+    uint64_t stored; /* a portion's k, 0: none */
+};
+enum extra_kind {
+    EXTRA_RECORD,
+    EXTRA_CREATE,
+    EXTRA_TOMBSTONE,
+    EXTRA_QUARANTINE
+};
+/* A node-level A command; what follows its durability. */
+struct extra {
+    enum extra_kind kind;
+    struct store_command command;
+    struct buf bytes;
+    struct id128 invited_by; /* CREATE */
+    struct frame_group invite;
+};
+struct sweep {
+    uint32_t group, incarnation;
+};
+struct cycle {
+    bool is_out;
+    uint64_t number;
+    uint64_t began_ms;
+    struct store_command *commands;
+    size_t count, capacity;
+    struct store_batch batch;
+    struct queue items;  /* struct item *: held until done */
+    struct queue marks;  /* struct cycle_mark */
+    struct queue spans;  /* struct span *: image lists to free */
+    struct queue extras; /* struct extra: in this cycle */
+    uint32_t sweeps;
+};
+
+/* ---- the ring ---------------------------------------------------------- */
+
+struct joining {
+    uint64_t connection, number;
+    struct member member;
+    uint64_t index, term; /* proposed there; 0: not yet */
+};
+
+/* ---- the node ---------------------------------------------------------- */
+
+struct node {
+    struct node_cfg cfg;
+    uint64_t now_ms, wall_ms;
+    bool is_started, is_ready, is_stopping, is_stopped;
+    bool has_work; /* a turn is due */
+    uint64_t stop_ms, started_ms;
+    struct item_pool pool;
+    struct rng rng;
+
+    struct queue effects;    /* struct node_effect */
+    struct node_effect lent; /* the last popped; freed at the next pop */
+
+    struct group **groups; /* by id, NULL: not hosted; Q + 1 */
+    uint32_t group_count;  /* Q + 1, 0 before a record */
+    struct queue dirty;    /* uint32_t */
+    uint64_t next_group_tick_ms;
+
+    struct record *record;   /* newest known */
+    struct buf record_bytes; /* encoded, for those who ask */
+    struct record *ring;     /* group 0's applied state, if hosted */
+    uint64_t confirmed_ms;   /* last word of group 0's quorum; 0: never */
+    struct queue joinings;
+    uint64_t joining_since_ms;
+    uint64_t record_proposed_ms;
+    uint64_t record_index, record_term; /* under way; 0: none */
+    struct swim swim;
+    bool is_swim_open;
+    uint16_t slot; /* own */
+
+    struct peer **peers;
+    size_t peer_count;
+
+    struct cycle cycle;
+    struct queue extras;         /* waiting */
+    struct queue sweeps;         /* struct sweep */
+    uint32_t cursor_a, cursor_b; /* round-robin over groups */
+    uint64_t last_txn;
+    uint64_t tombstones[GROUPS_MAX];   /* only ids above are accepted */
+    uint32_t incarnations[GROUPS_MAX]; /* the last that was dropped */
+
+    struct queue readings;
+    uint64_t next_ticket, next_token;
+
+    struct store_space space;
+    bool is_full;
+    size_t client_bytes;
+    size_t unstored_entries, unstored_bytes;
+    size_t uncommitted_bytes;
+    uint64_t walk_tick_ms;
+
+    uint32_t commit_us[256];
+    uint64_t commits, dropped, appends, reads;
+    struct verdict verdicts[ENTRY_COMMANDS_MAX];
+};
+
+/* ---- node.c ------------------------------------------------------------ */
+
+struct node_effect *node_push(struct node *n, enum node_effect_kind kind);
+void node_log(struct node *n, enum node_log_level level, const char *format,
+              ...) __attribute__((format(printf, 3, 4)));
+void node_dirty(struct node *n, struct group *g);
+/* Takes the message over. */
+void node_send_client(struct node *n, uint64_t connection, struct wire_out *m);
+void node_fail(struct node *n, int exit_code, const char *text);
+bool node_has_timed_out(uint64_t now_ms, uint64_t since_ms, uint32_t limit_ms);
+
+/* ---- node_group.c ------------------------------------------------------ */
+
+struct group *node_group_new(struct node *n, uint32_t id, uint32_t incarnation,
+                             struct generation generation, uint64_t added,
+                             const struct raft_stored *stored);
+void node_group_free(struct node *n, struct group *g);
+struct group *node_group(const struct node *n, uint32_t id);
+/* Everything a group has to do in a turn. */
+void node_group_turn(struct node *n, struct group *g);
+void node_group_stored(struct node *n, struct group *g, uint64_t stored);
+void node_group_quarantine(struct node *n, struct group *g, const char *why);
+bool node_group_is_leading(const struct group *g); /* and may serve */
+struct id128 node_group_hint(const struct group *g);
+/* Begins the speculative state anew from the log (T31). */
+void node_group_speculate(struct group *g);
+
+/* ---- node_serve.c ------------------------------------------------------ */
+
+void node_serve_judged(struct node *n, struct group *g, uint64_t index,
+                       uint64_t term, const struct verdict *v, uint32_t count);
+void node_serve_deposed(struct node *n, struct group *g);
+void node_serve_gather(struct node *n, struct group *g);
+void node_serve_questions(struct node *n, struct group *g);
+void node_serve_confirmed(struct node *n, struct group *g, uint64_t token,
+                          bool is_ok, uint64_t index);
+void node_serve_read_done(struct node *n, const struct reading *r,
+                          const struct segments_result *result,
+                          uint64_t payload);
+void node_serve_drop(struct node *n, struct group *g); /* group goes away */
+void node_respond(struct node *n, uint64_t connection, uint64_t number,
+                  const struct response *r);
+void node_refuse(struct node *n, uint64_t connection, uint64_t number,
+                 enum wire_op op, enum err err, struct id128 hint,
+                 const char *text);
+
+/* ---- node_status.c ----------------------------------------------------- */
+
+void node_status_write(struct node *n, struct buf *out);
+
+/* ---- node_cycle.c ------------------------------------------------------ */
+
+void node_cycle_cut(struct node *n);
+struct extra *node_cycle_extra(struct node *n, enum extra_kind kind);
+void node_cycle_free(struct node *n);
+bool node_cycle_is_stalled(const struct node *n);
+
+/* ---- node_peers.c ------------------------------------------------------ */
+
+struct peer *node_peer(const struct node *n, struct id128 node);
+void node_peers_update(struct node *n); /* the record has changed */
+void node_peers_free(struct node *n);
+/* Adds a frame to the peer's control message of this turn. */
+void node_peer_frame(struct node *n, struct peer *p, const struct frame *f);
+void node_peer_raft(struct node *n, struct group *g,
+                    const struct raft_msg *msg);
+void node_peer_wants(struct node *n, struct peer *p, uint32_t group);
+void node_peers_turn(struct node *n);
+void node_peers_tick(struct node *n);
+
+/* ---- node_ring.c ------------------------------------------------------- */
+
+void node_ring_adopt(struct node *n, struct record *r, bool is_stored);
+void node_ring_apply(struct node *n, struct group *g, struct item *item,
+                     struct buf *images);
+void node_ring_tick(struct node *n);
+void node_ring_deposed(struct node *n);
+void node_ring_join(struct node *n, uint64_t connection, uint64_t number,
+                    const struct member *m);
+void node_ring_ask(struct node *n, struct peer *p);
+void node_ring_received(struct node *n, struct span bytes);
+void node_ring_swim(struct node *n);
+
+/* ---- node_walk.c ------------------------------------------------------- */
+
+void node_walk_tick(struct node *n);
+void node_walk_committed(struct node *n, struct group *g);
+void node_walk_invite(struct node *n, struct peer *p, const struct frame *f);
+void node_walk_created(struct node *n, const struct extra *e);
+void node_walk_asked(struct node *n, struct peer *p, const struct frame *f);
+void node_walk_removed(struct node *n, struct peer *p, const struct frame *f);
+void node_walk_rank(struct node *n, struct group *g);
+
+#endif

@@ -1,0 +1,373 @@
+/* node_ring.c - the ring record in a node: the newest known is cached, told
+ * to whoever is behind, and changed by group 0's leader alone. Joins that
+ * wait are one record (DESIGN 4). */
+#include "node/node_impl.h"
+
+/* ---- adopting ---------------------------------------------------------- */
+
+static void swim_members_from_record(struct node *n)
+{
+    struct swim_seed seeds[MEMBERS_MAX];
+    size_t count = 0;
+    for (uint16_t i = 0; i < n->record->member_count; i++) {
+        const struct member *m = &n->record->members[i];
+        if (m->wanted != WANTED_LEFT)
+            seeds[count++] =
+                (struct swim_seed){m->node, span_str(m->peer_address)};
+    }
+    swim_set_members(&n->swim, seeds, count);
+}
+
+static void swim_open(struct node *n)
+{
+    struct swim_cfg cfg = swim_cfg_default();
+    const char *address = n->cfg.peer_address;
+    if (address == NULL)
+        address = n->record->members[n->slot].peer_address;
+    cfg.id = n->cfg.folder.node;
+    cfg.boot = n->cfg.folder.boot;
+    cfg.address = span_str(address);
+    cfg.seed = rng_next(&n->rng);
+    cfg.now_ms = n->now_ms;
+    cfg.probe_interval_ms = n->cfg.timing.probe_interval_ms;
+    cfg.probe_timeout_ms = n->cfg.timing.probe_timeout_ms;
+    cfg.suspicion_ms = n->cfg.timing.suspicion_ms;
+    cfg.push_pull_ms = n->cfg.timing.push_pull_ms;
+    swim_init(&n->swim, &cfg);
+    n->is_swim_open = true;
+}
+
+static void open_groups(struct node *n)
+{
+    n->group_count = n->record->partitions + 1;
+    n->groups = mem_alloc(n->group_count * sizeof(struct group *));
+}
+
+/* Takes the record over. `is_stored`: it came from the own disk. */
+void node_ring_adopt(struct node *n, struct record *r, bool is_stored)
+{
+    if (n->record != NULL && epoch_compare(r->epoch, n->record->epoch) <= 0) {
+        record_free(r);
+        return;
+    }
+    bool is_first = n->record == NULL;
+    record_free(n->record);
+    n->record = r;
+    record_encode(r, &n->record_bytes);
+    n->slot = record_slot(r, n->cfg.folder.node);
+    if (is_first)
+        open_groups(n);
+    if (!is_stored) {
+        struct extra *x = node_cycle_extra(n, EXTRA_RECORD);
+        x->command.kind = STORE_RECORD;
+        buf_append(&x->bytes, n->record_bytes.data, n->record_bytes.size);
+    }
+    if (n->slot == SLOT_NONE)
+        return;
+    if (!n->is_swim_open)
+        swim_open(n);
+    swim_members_from_record(n);
+    if (!n->is_started)
+        return;
+    node_log(n, NODE_INFO, "ring record %llu: %u members",
+             (unsigned long long)r->epoch.number, r->member_count);
+    node_peers_update(n);
+    (void)node_push(n, NODE_DO_ALLOW);
+    for (uint32_t i = 0; i < n->group_count; i++) {
+        if (n->groups[i] == NULL)
+            continue;
+        node_walk_rank(n, n->groups[i]);
+        node_dirty(n, n->groups[i]);
+    }
+}
+
+void node_ring_received(struct node *n, struct span bytes)
+{
+    struct record *r;
+    if (record_decode(bytes, &r) != ERR_OK) {
+        n->dropped++;
+        return;
+    }
+    if (!id_equal(r->cluster, n->cfg.folder.cluster) ||
+        r->partitions != n->record->partitions) {
+        n->dropped++;
+        record_free(r);
+        return;
+    }
+    if (epoch_clash(r->epoch, n->record->epoch)) {
+        node_log(n, NODE_ERROR,
+                 "a peer has a ring record of another history (a second "
+                 "forced recovery?); it is refused");
+        n->dropped++;
+        record_free(r);
+        return;
+    }
+    node_ring_adopt(n, r, false);
+}
+
+void node_ring_ask(struct node *n, struct peer *p)
+{
+    if (p->record_asked_ms != 0 &&
+        !node_has_timed_out(n->now_ms, p->record_asked_ms,
+                            n->cfg.timing.record_ask_ms))
+        return;
+    p->record_asked_ms = n->now_ms + 1;
+    struct frame f = {.kind = FRAME_RECORD_ASK, .epoch = n->record->epoch};
+    node_peer_frame(n, p, &f);
+}
+
+/* ---- group 0's state machine ------------------------------------------- */
+
+/* Joins that were in the applied entry get their answer; those of a proposal
+ * that lost its race are tried again. */
+static void answer_joins(struct node *n, const struct item *item, enum err err)
+{
+    size_t count = n->joinings.count;
+    for (size_t i = 0; i < count; i++) {
+        struct joining j = *(struct joining *)node_queue_at(&n->joinings, 0);
+        node_queue_pop(&n->joinings);
+        bool is_this = j.index == item->index && j.term == item->term;
+        if (is_this && err == ERR_OK) {
+            struct response r = {.op = OP_JOIN, .err = ERR_OK};
+            node_respond(n, j.connection, j.number, &r);
+            continue;
+        }
+        if (is_this)
+            j.index = 0;
+        *(struct joining *)node_queue_push(&n->joinings) = j;
+    }
+}
+
+static void apply_record(struct node *n, struct group *g, struct item *item)
+{
+    struct entry_record e;
+    struct proposal_answer answer = {.err = ERR_CONFLICT};
+    enum err err = entry_read_record(item_manifest(item), &e);
+    if (err == ERR_OK)
+        err = record_apply(&n->ring, &e, &answer);
+    if (err != ERR_OK) {
+        node_group_quarantine(n, g, "a ring record that cannot be read");
+        return;
+    }
+    if (n->record_index == item->index && n->record_term == item->term)
+        n->record_index = 0;
+    answer_joins(n, item, answer.err);
+    /* Published only once applied (T26). */
+    if (epoch_compare(n->ring->epoch, n->record->epoch) > 0)
+        node_ring_adopt(n, record_copy(n->ring), false);
+}
+
+void node_ring_apply(struct node *n, struct group *g, struct item *item,
+                     struct buf *images)
+{
+    if (item->kind != ENTRY_RECORD)
+        return;
+    apply_record(n, g, item);
+    if (n->ring == NULL)
+        return;
+    struct buf row = {0};
+    record_encode(n->ring, &row);
+    struct image image = {ROW_STATE, span_str(RECORD_ROW_KEY), false,
+                          span_buf(&row)};
+    image_put(images, &image);
+    g->digest = streams_row_digest(image.key, image.value);
+    buf_free(&row);
+}
+
+/* ---- proposing --------------------------------------------------------- */
+
+static struct id128 random_id(struct node *n)
+{
+    struct id128 id;
+    uint64_t a = rng_next(&n->rng);
+    uint64_t b = rng_next(&n->rng);
+    memcpy(id.bytes, &a, 8);
+    memcpy(id.bytes + 8, &b, 8);
+    return id;
+}
+
+/* The next record, made from group 0's applied state; borrowed. False if it
+ * could not be proposed now. */
+static bool propose(struct node *n, struct group *g, const struct record *next)
+{
+    struct buf bytes = {0};
+    struct buf manifest = {0};
+    record_encode(next, &bytes);
+    struct entry_record e = {random_id(n), n->ring->epoch, span_buf(&bytes)};
+    struct entry_stamp stamp = {n->record->epoch, n->record->level, n->wall_ms};
+    entry_build_record(&manifest, stamp, &e);
+    struct item *item = item_new(&n->pool, span_buf(&manifest), NULL, 0);
+    enum err err =
+        raft_propose(g->raft, item, &n->record_index, &n->record_term);
+    if (err != ERR_OK) {
+        item_unref(&n->pool, item);
+        n->record_index = 0;
+    }
+    n->record_proposed_ms = n->now_ms;
+    node_dirty(n, g);
+    buf_free(&bytes);
+    buf_free(&manifest);
+    return err == ERR_OK;
+}
+
+static const char *join_text(enum err err)
+{
+    if (err == ERR_CONFLICT)
+        return "the name or the key belongs to another member: choose "
+               "another --name, or remove that member first";
+    if (err == ERR_FORGOTTEN)
+        return "this node has left the cluster: wipe the folder and join as "
+               "a new node";
+    if (err == ERR_TOO_LARGE)
+        return "the ring is full";
+    if (err == ERR_INCOMPATIBLE)
+        return "this eddyd is too old for the ring: upgrade it";
+    return err_text(err);
+}
+
+/* All joins that wait, as one record. */
+static void propose_joins(struct node *n, struct group *g)
+{
+    struct record *next = record_copy(n->ring);
+    size_t count = n->joinings.count;
+    size_t accepted = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct joining j = *(struct joining *)node_queue_at(&n->joinings, 0);
+        node_queue_pop(&n->joinings);
+        enum err err = record_join(next, &j.member, n->wall_ms);
+        if (err != ERR_OK) {
+            node_refuse(n, j.connection, j.number, OP_JOIN, err,
+                        (struct id128){{0}}, join_text(err));
+            continue;
+        }
+        accepted++;
+        *(struct joining *)node_queue_push(&n->joinings) = j;
+    }
+    if (accepted > 0) {
+        record_advance(next, n->wall_ms);
+        if (record_fault(next) == NULL && propose(n, g, next)) {
+            for (size_t i = 0; i < n->joinings.count; i++) {
+                struct joining *j = node_queue_at(&n->joinings, i);
+                j->index = n->record_index;
+                j->term = n->record_term;
+            }
+        }
+    }
+    record_free(next);
+}
+
+/* Newcomers that gossip has seen alive are up. */
+static void propose_seen(struct node *n, struct group *g)
+{
+    struct record *next = NULL;
+    for (uint16_t i = 0; i < n->ring->member_count; i++) {
+        const struct member *m = &n->ring->members[i];
+        if (m->wanted == WANTED_LEFT || m->seen != SEEN_JOINING ||
+            swim_state(&n->swim, m->node) != SWIM_ALIVE)
+            continue;
+        if (next == NULL)
+            next = record_copy(n->ring);
+        record_see(next, i, SEEN_UP, n->wall_ms);
+    }
+    if (next == NULL)
+        return;
+    record_advance(next, n->wall_ms);
+    if (record_fault(next) == NULL)
+        (void)propose(n, g, next);
+    record_free(next);
+}
+
+void node_ring_tick(struct node *n)
+{
+    struct group *g = node_group(n, 0);
+    if (g != NULL) {
+        uint64_t heard = raft_leader_heard_ms(g->raft);
+        if (heard > n->started_ms)
+            n->confirmed_ms = heard;
+    }
+    if (g == NULL || !node_group_is_leading(g) || n->ring == NULL ||
+        n->record_index != 0)
+        return;
+    if (n->joinings.count > 0) {
+        if (node_has_timed_out(n->now_ms, n->joining_since_ms,
+                               n->cfg.timing.join_wait_ms))
+            propose_joins(n, g);
+        return;
+    }
+    if (n->record_proposed_ms == 0 ||
+        node_has_timed_out(n->now_ms, n->record_proposed_ms,
+                           n->cfg.timing.record_interval_ms))
+        propose_seen(n, g);
+}
+
+void node_ring_deposed(struct node *n)
+{
+    struct group *g = node_group(n, 0);
+    n->record_index = 0;
+    while (n->joinings.count > 0) {
+        struct joining *j = node_queue_at(&n->joinings, 0);
+        enum err err = j->index == 0 ? ERR_MOVED : ERR_TIMEOUT;
+        node_refuse(n, j->connection, j->number, OP_JOIN, err,
+                    g == NULL ? (struct id128){{0}} : node_group_hint(g),
+                    "the ring's leader has changed");
+        node_queue_pop(&n->joinings);
+    }
+}
+
+void node_ring_join(struct node *n, uint64_t connection, uint64_t number,
+                    const struct member *m)
+{
+    struct group *g = node_group(n, 0);
+    if (g == NULL || !node_group_is_leading(g) || n->ring == NULL) {
+        node_refuse(
+            n, connection, number, OP_JOIN, ERR_MOVED,
+            g == NULL
+                ? n->record
+                      ->members[record_row(n->record, 0, &(uint32_t){0})[0]]
+                      .node
+                : node_group_hint(g),
+            "another node leads the ring");
+        return;
+    }
+    uint16_t slot = record_slot(n->ring, m->node);
+    if (slot != SLOT_NONE && n->ring->members[slot].wanted != WANTED_LEFT &&
+        memcmp(n->ring->members[slot].public_key, m->public_key, KEY_BYTES) ==
+            0) {
+        struct response r = {.op = OP_JOIN, .err = ERR_OK};
+        node_respond(n, connection, number, &r);
+        return;
+    }
+    if (n->joinings.count >= MEMBERS_MAX) {
+        node_refuse(n, connection, number, OP_JOIN, ERR_BUSY,
+                    (struct id128){{0}}, "too many nodes are joining");
+        return;
+    }
+    if (n->joinings.count == 0)
+        n->joining_since_ms = n->now_ms;
+    struct joining *j = node_queue_push(&n->joinings);
+    j->connection = connection;
+    j->number = number;
+    j->member = *m;
+}
+
+/* ---- gossip ------------------------------------------------------------ */
+
+void node_ring_swim(struct node *n)
+{
+    struct swim_effect e;
+    while (swim_pop(&n->swim, &e)) {
+        struct peer *p = node_peer(n, e.id);
+        if (p == NULL)
+            continue;
+        if (e.kind == SWIM_SEND) {
+            struct frame f = {.kind = FRAME_SWIM, .bytes = e.bytes};
+            node_peer_frame(n, p, &f);
+            continue;
+        }
+        if (e.state == SWIM_DEAD)
+            p->was_dead = true;
+        const struct member *m = &n->record->members[p->slot];
+        node_log(n, e.state == SWIM_DEAD ? NODE_WARN : NODE_INFO,
+                 "node %s is %s", m->name, swim_state_name(e.state));
+    }
+}

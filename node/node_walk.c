@@ -1,0 +1,359 @@
+/* node_walk.c - leaders walk their groups to their rows, one step at a time
+ * (ring/walk.h decides); replicas come by invitation and go by proof. */
+#include "node/node_impl.h"
+
+#include "ring/walk.h"
+
+/* A member that lags by so many entries is about to match. */
+#define MATCHED_LAG 64u
+
+void node_walk_rank(struct node *n, struct group *g)
+{
+    uint32_t rank = record_rank(n->record, g->id, n->slot);
+    raft_set_rank(g->raft, g->is_quarantined ? REPLICAS_MAX : rank);
+}
+
+/* ---- leaders ----------------------------------------------------------- */
+
+/* Calm: never seen dead since our start, or alive again for long (L3). */
+static bool is_calm(const struct node *n, struct id128 node)
+{
+    const struct peer *p = node_peer(n, node);
+    if (p == NULL || swim_state(&n->swim, node) == SWIM_DEAD)
+        return false;
+    return !p->was_dead ||
+           node_has_timed_out(n->now_ms, swim_since_ms(&n->swim, node),
+                              n->cfg.timing.calm_ms);
+}
+
+static struct walk_replica view_of(const struct node *n, const struct group *g,
+                                   struct replica r)
+{
+    if (replica_equal(r, g->self))
+        return (struct walk_replica){true, true, true};
+    const struct raft_progress *p;
+    size_t count = raft_followers(g->raft, &p);
+    for (size_t i = 0; i < count; i++) {
+        if (!replica_equal(p[i].replica, r))
+            continue;
+        bool is_live = p[i].heard_ms != 0 &&
+                       !node_has_timed_out(n->now_ms, p[i].heard_ms,
+                                           n->cfg.timing.election_ms);
+        bool is_matched =
+            p[i].match > 0 && p[i].match + MATCHED_LAG >= raft_commit(g->raft);
+        return (struct walk_replica){is_live, is_matched, is_calm(n, r.node)};
+    }
+    return (struct walk_replica){0};
+}
+
+static uint32_t row_nodes(const struct node *n, uint32_t group,
+                          struct id128 row[REPLICATION_MAX])
+{
+    uint32_t count;
+    const uint16_t *slots = record_row(n->record, group, &count);
+    for (uint32_t i = 0; i < count; i++)
+        row[i] = n->record->members[slots[i]].node;
+    return count;
+}
+
+static void hand_over(struct node *n, struct group *g, struct replica to)
+{
+    uint32_t wait_ms = n->cfg.timing.election_ms << g->hand_over_backoff;
+    if (g->handed_over_ms != 0 &&
+        !node_has_timed_out(n->now_ms, g->handed_over_ms, wait_ms))
+        return;
+    if (raft_transfer(g->raft, to, n->now_ms) != ERR_OK)
+        return;
+    g->handed_over_ms = n->now_ms;
+    g->hand_over_backoff =
+        g->hand_over_backoff < 8 ? g->hand_over_backoff + 1 : 8;
+}
+
+static void take_step(struct node *n, struct group *g,
+                      const struct walk_step *step)
+{
+    switch (step->kind) {
+    case WALK_DONE:
+        g->hand_over_backoff = 0;
+        return;
+    case WALK_WAIT:
+        return;
+    case WALK_TRANSFER:
+        hand_over(n, g, step->replica);
+        break;
+    case WALK_ADD:
+    case WALK_PROMOTE:
+    case WALK_REMOVE: {
+        struct config next;
+        uint64_t index;
+        walk_apply(raft_committed_config(g->raft), step, &next);
+        enum err e = raft_change(g->raft, &next, &index);
+        if (e != ERR_OK)
+            g->walk_reason = raft_reason(g->raft, n->now_ms);
+        break;
+    }
+    }
+    node_dirty(n, g);
+}
+
+static void walk(struct node *n, struct group *g)
+{
+    const struct config *config = raft_committed_config(g->raft);
+    if (config->index != raft_config(g->raft)->index) {
+        g->walk_reason = "a change of configuration is being committed";
+        return;
+    }
+    struct walk_replica replicas[REPLICAS_MAX];
+    for (uint32_t i = 0; i < config->count; i++)
+        replicas[i] = view_of(n, g, config->members[i].replica);
+    struct id128 row[REPLICATION_MAX];
+    struct walk_view view = {
+        .config = config,
+        .replicas = replicas,
+        .self = g->self,
+        .row = row,
+        .row_count = row_nodes(n, g->id, row),
+    };
+    struct walk_step step = walk_next(&view);
+    g->walk_reason = step.reason;
+    g->walk_node = step.kind == WALK_ADD ? step.node : step.replica.node;
+    take_step(n, g, &step);
+}
+
+/* Learners that have not answered yet are invited, once the entry that adds
+ * them has committed (T13), until they do. */
+static void invite(struct node *n, struct group *g)
+{
+    const struct config *config =
+        RULE(T13) ? raft_committed_config(g->raft) : raft_config(g->raft);
+    const struct raft_progress *p;
+    size_t count = raft_followers(g->raft, &p);
+    for (size_t i = 0; i < count; i++) {
+        if (p[i].is_voter || config_find(config, p[i].replica) == NULL)
+            continue;
+        if (p[i].heard_ms != 0 &&
+            !node_has_timed_out(n->now_ms, p[i].heard_ms,
+                                n->cfg.timing.election_ms))
+            continue;
+        struct peer *peer = node_peer(n, p[i].replica.node);
+        if (peer == NULL)
+            continue;
+        /* The log begins at 1: nothing is cut before transfer exists. */
+        struct frame f = {
+            .kind = FRAME_INVITE,
+            .group = {g->id, g->generation, g->self.added, p[i].replica.added,
+                      raft_term(g->raft)},
+            .invite = {.added = p[i].replica.added,
+                       .pin = 1,
+                       .epoch = n->record->epoch},
+        };
+        node_peer_frame(n, peer, &f);
+    }
+}
+
+static struct frame removed_frame(const struct group *g, uint64_t to)
+{
+    return (struct frame){
+        .kind = FRAME_REMOVED,
+        .group = {g->id, g->generation, g->self.added, to, raft_term(g->raft)},
+        .removed = {raft_commit(g->raft), *raft_committed_config(g->raft)},
+    };
+}
+
+/* Who was in the configuration before and is no more is told at once; what is
+ * lost on the way, orphans ask for. */
+void node_walk_committed(struct node *n, struct group *g)
+{
+    const struct config *config = raft_committed_config(g->raft);
+    if (config->index == g->config_told)
+        return;
+    struct config before = g->config_before;
+    g->config_told = config->index;
+    g->config_before = *config;
+    if (raft_role(g->raft) != RAFT_LEADER)
+        return;
+    for (uint32_t i = 0; i < before.count; i++) {
+        struct replica r = before.members[i].replica;
+        struct peer *p = node_peer(n, r.node);
+        if (p == NULL || config_find(config, r) != NULL)
+            continue;
+        struct frame f = removed_frame(g, r.added);
+        node_peer_frame(n, p, &f);
+    }
+}
+
+/* ---- orphans ----------------------------------------------------------- */
+
+static void ask_node(struct node *n, struct group *g, struct id128 node)
+{
+    struct peer *p = node_peer(n, node);
+    if (p == NULL)
+        return;
+    struct frame f = {
+        .kind = FRAME_ASK,
+        .group = {g->id, g->generation, g->self.added, 0, raft_term(g->raft)},
+        .ask_added = raft_committed_config(g->raft)->index,
+    };
+    node_peer_frame(n, p, &f);
+}
+
+/* A replica that has had no word from a leader asks all who should know
+ * whether it is still in (L18). */
+static void ask(struct node *n, struct group *g)
+{
+    uint32_t wait_ms = n->cfg.timing.orphan_ms;
+    uint64_t heard = max_u64(raft_leader_heard_ms(g->raft), n->started_ms);
+    if (!node_has_timed_out(n->now_ms, heard, wait_ms) ||
+        !node_has_timed_out(n->now_ms, g->asked_ms, wait_ms))
+        return;
+    g->asked_ms = n->now_ms;
+    struct id128 row[REPLICATION_MAX];
+    uint32_t count = row_nodes(n, g->id, row);
+    for (uint32_t i = 0; i < count; i++)
+        ask_node(n, g, row[i]);
+    const struct config *config = raft_config(g->raft);
+    for (uint32_t i = 0; i < config->count; i++)
+        ask_node(n, g, config->members[i].replica.node);
+}
+
+void node_walk_asked(struct node *n, struct peer *p, const struct frame *f)
+{
+    struct group *g = node_group(n, f->group.group);
+    if (g == NULL || !generation_equal(g->generation, f->group.generation))
+        return;
+    struct replica asker = {p->node, f->group.from_replica};
+    if (raft_commit(g->raft) < asker.added ||
+        config_find(raft_committed_config(g->raft), asker) != NULL)
+        return;
+    struct frame answer = removed_frame(g, asker.added);
+    node_peer_frame(n, p, &answer);
+}
+
+/* ---- going ------------------------------------------------------------- */
+
+/* Proof: as of a commit index at or above the own id, the configuration lacks
+ * this very pair; ids are never given again (S5, T13). */
+void node_walk_removed(struct node *n, struct peer *p, const struct frame *f)
+{
+    struct group *g = node_group(n, f->group.group);
+    if (g == NULL || !generation_equal(g->generation, f->group.generation) ||
+        f->group.to_replica != g->self.added ||
+        f->removed.commit < g->self.added ||
+        config_find(&f->removed.config, g->self) != NULL) {
+        n->dropped++;
+        return;
+    }
+    node_log(n, NODE_INFO, "group %u: replica %llu was removed, says node %s",
+             g->id, (unsigned long long)g->self.added,
+             n->record->members[p->slot].name);
+    uint64_t least = max_u64(g->self.added, f->removed.commit);
+    n->tombstones[g->id] = least;
+    n->incarnations[g->id] = g->incarnation;
+    struct extra *x = node_cycle_extra(n, EXTRA_TOMBSTONE);
+    x->command.kind = STORE_TOMBSTONE;
+    x->command.group = g->id;
+    x->command.incarnation = g->incarnation;
+    x->command.added = least;
+    struct sweep *s = node_queue_push(&n->sweeps);
+    *s = (struct sweep){g->id, g->incarnation};
+    node_group_free(n, g);
+}
+
+/* ---- coming ------------------------------------------------------------ */
+
+static void reply_invite(struct node *n, struct id128 to,
+                         const struct frame_group *g, enum err err)
+{
+    struct peer *p = node_peer(n, to);
+    if (p == NULL)
+        return;
+    struct frame f = {
+        .kind = FRAME_INVITE_REPLY,
+        .group = {g->group, g->generation, g->to_replica, g->from_replica,
+                  g->term},
+        .invite_reply = err,
+    };
+    node_peer_frame(n, p, &f);
+}
+
+static bool is_being_created(const struct node *n, uint32_t group)
+{
+    const struct queue *both[] = {&n->extras, &n->cycle.extras};
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; i < both[k]->count; i++) {
+            const struct extra *x = node_queue_at(both[k], i);
+            if (x->kind == EXTRA_CREATE && x->command.group == group)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* An accepted invitation is the only way, after init, in which a replica
+ * comes to be (T7). Its pin is 1: the blob is empty and the install is over
+ * at once; the rest comes by log. */
+void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
+{
+    uint32_t id = f->group.group;
+    uint64_t added = f->invite.added;
+    if (id >= n->group_count || added == 0 || f->invite.pin != 1) {
+        n->dropped++;
+        return;
+    }
+    if (epoch_compare(f->invite.epoch, n->record->epoch) > 0) {
+        node_ring_ask(n, p);
+        return;
+    }
+    struct group *g = n->groups[id];
+    if (g != NULL) {
+        if (g->self.added < added) /* a former life: is there proof? */
+            ask_node(n, g, p->node);
+        return;
+    }
+    if (added <= n->tombstones[id] || is_being_created(n, id))
+        return;
+    if (n->space.disk_bytes != 0 &&
+        n->space.disk_bytes - n->space.disk_free >
+            n->space.disk_bytes / 100 * FULL_REPLICAS_PERCENT) {
+        reply_invite(n, p->node, &f->group, ERR_NO_SPACE);
+        return;
+    }
+    struct extra *x = node_cycle_extra(n, EXTRA_CREATE);
+    x->command.kind = STORE_CREATE;
+    x->command.group = id;
+    x->command.incarnation = (uint32_t)added;
+    x->command.generation = f->group.generation;
+    x->command.added = added;
+    x->invited_by = p->node;
+    x->invite = f->group;
+}
+
+void node_walk_created(struct node *n, const struct extra *x)
+{
+    const struct store_command *c = &x->command;
+    struct raft_stored empty = {0};
+    struct group *g = node_group_new(n, c->group, c->incarnation, c->generation,
+                                     c->added, &empty);
+    node_walk_rank(n, g);
+    node_dirty(n, g);
+    reply_invite(n, x->invited_by, &x->invite, ERR_OK);
+}
+
+void node_walk_tick(struct node *n)
+{
+    for (uint32_t i = 0; i < n->group_count; i++) {
+        struct group *g = n->groups[i];
+        if (g == NULL)
+            continue;
+        if (!node_group_is_leading(g)) {
+            g->walk_reason = NULL;
+            if (raft_role(g->raft) != RAFT_LEADER)
+                ask(n, g);
+            continue;
+        }
+        if (n->is_stopping)
+            continue;
+        walk(n, g);
+        invite(n, g);
+    }
+}

@@ -1,0 +1,259 @@
+/* walk.c - see walk.h. */
+#include "ring/walk.h"
+
+#include "ring/rule.h"
+
+static bool in_row(const struct walk_view *v, struct id128 node)
+{
+    for (uint32_t i = 0; i < v->row_count; i++)
+        if (id_equal(v->row[i], node))
+            return true;
+    return false;
+}
+
+/* The replica that a node stands with: its newest one. An older one of the
+ * same node is a dead former life. */
+static bool is_newest(const struct config *c, uint32_t i)
+{
+    const struct config_member *m =
+        config_find_node(c, c->members[i].replica.node);
+    return m == &c->members[i];
+}
+
+/* A member that the row wants. */
+static bool is_wanted(const struct walk_view *v, uint32_t i)
+{
+    return in_row(v, v->config->members[i].replica.node) &&
+           is_newest(v->config, i);
+}
+
+static bool is_fit(const struct walk_view *v, uint32_t i)
+{
+    return v->replicas[i].is_live && v->replicas[i].is_matched;
+}
+
+static struct walk_step step_of(enum walk_kind kind, struct replica r,
+                                const char *reason)
+{
+    struct walk_step s = {.kind = kind, .replica = r, .reason = reason};
+    return s;
+}
+
+struct tally {
+    uint32_t voters;
+    uint32_t wanted_voters;
+    uint32_t fit_voters;
+    uint32_t ready_learners;  /* wanted, live, matched */
+    uint32_t wanted_learners; /* on their way in */
+};
+
+static struct tally count(const struct walk_view *v)
+{
+    struct tally t = {0};
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        bool wanted = is_wanted(v, i);
+        if (v->config->members[i].is_voter) {
+            t.voters++;
+            t.wanted_voters += wanted;
+            t.fit_voters += is_fit(v, i);
+        } else if (wanted) {
+            t.wanted_learners++;
+            t.ready_learners += is_fit(v, i);
+        }
+    }
+    return t;
+}
+
+/* A node of the row that has no replica yet becomes a learner. */
+static bool add(const struct walk_view *v, struct walk_step *out)
+{
+    if (v->config->count >= REPLICAS_MAX)
+        return false;
+    for (uint32_t i = 0; i < v->row_count; i++) {
+        if (config_find_node(v->config, v->row[i]) != NULL)
+            continue;
+        *out = step_of(WALK_ADD, (struct replica){v->row[i], 0},
+                       "a node of the row has no replica yet");
+        out->node = v->row[i];
+        return true;
+    }
+    return false;
+}
+
+static bool promote(const struct walk_view *v, const struct tally *t,
+                    struct walk_step *out)
+{
+    if (t->ready_learners == 0)
+        return false;
+    /* T16: {A} must not stop at {A, B} on the way to three, or B's death
+     * stops it: both learners are ready before the first is promoted. */
+    bool is_pair_needed = t->voters == 1 && v->row_count >= 3;
+    if (is_pair_needed && t->ready_learners < 2)
+        return false;
+    /* A dead voter goes before its successor comes (S2); see remove_dead. */
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (m->is_voter || !is_wanted(v, i) || !is_fit(v, i))
+            continue;
+        *out = step_of(WALK_PROMOTE, m->replica, "it has caught up");
+        return true;
+    }
+    return false;
+}
+
+/* A voter that does not answer and that the row does not want goes once its
+ * successor has caught up; one that the row does want only if there are more
+ * than enough (T14). */
+static bool remove_dead(const struct walk_view *v, const struct tally *t,
+                        struct walk_step *out)
+{
+    bool is_surplus = t->voters > v->row_count;
+    if (!is_surplus && t->ready_learners == 0)
+        return false;
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (!m->is_voter || v->replicas[i].is_live)
+            continue;
+        if (replica_equal(m->replica, v->self))
+            continue;
+        if (!is_surplus && is_wanted(v, i))
+            continue;
+        *out = step_of(WALK_REMOVE, m->replica,
+                       "it does not answer, and its successor is there");
+        return true;
+    }
+    return false;
+}
+
+/* A live voter that the row does not want goes when as many as the row wants
+ * stay, live and matched. The leader itself hands over first. */
+static bool remove_live(const struct walk_view *v, const struct tally *t,
+                        struct walk_step *out)
+{
+    if (t->voters <= v->row_count)
+        return false;
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (!m->is_voter || is_wanted(v, i))
+            continue;
+        uint32_t fit_rest = t->fit_voters - is_fit(v, i);
+        if (fit_rest < v->row_count)
+            continue;
+        bool is_self = replica_equal(m->replica, v->self);
+        if (!is_self) {
+            *out = step_of(WALK_REMOVE, m->replica, "the row has moved on");
+            return true;
+        }
+        for (uint32_t k = 0; k < v->config->count; k++) {
+            if (!v->config->members[k].is_voter || !is_wanted(v, k) ||
+                !is_fit(v, k))
+                continue;
+            *out = step_of(WALK_TRANSFER, v->config->members[k].replica,
+                           "the leader is not in the row");
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A learner that the row does not want is given up. */
+static bool abandon(const struct walk_view *v, struct walk_step *out)
+{
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (m->is_voter || is_wanted(v, i))
+            continue;
+        *out = step_of(WALK_REMOVE, m->replica, "the row has moved on");
+        return true;
+    }
+    return false;
+}
+
+static bool hand_over(const struct walk_view *v, struct walk_step *out)
+{
+    if (v->row_count == 0 || id_equal(v->row[0], v->self.node))
+        return false;
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (!m->is_voter || !id_equal(m->replica.node, v->row[0]))
+            continue;
+        if (!is_newest(v->config, i) || !is_fit(v, i) ||
+            !v->replicas[i].is_calm)
+            return false;
+        *out =
+            step_of(WALK_TRANSFER, m->replica, "the row prefers it as leader");
+        return true;
+    }
+    return false;
+}
+
+/* What it waits for, if the configuration is not the row yet. */
+static struct walk_step wait_or_done(const struct walk_view *v,
+                                     const struct tally *t)
+{
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (m->is_voter && is_wanted(v, i))
+            continue;
+        const char *reason = "a live voter stays until enough others match";
+        if (m->is_voter && !v->replicas[i].is_live)
+            reason = "a dead voter stays until a successor has caught up";
+        else if (!m->is_voter && !v->replicas[i].is_live)
+            reason = "a learner does not answer";
+        else if (!m->is_voter && !v->replicas[i].is_matched)
+            reason = "a learner is catching up";
+        else if (!m->is_voter)
+            reason = "a learner waits for a second one (promoted in pairs)";
+        return step_of(WALK_WAIT, m->replica, reason);
+    }
+    if (t->wanted_voters < v->row_count)
+        return step_of(WALK_WAIT, v->self, "the configuration is full");
+    return (struct walk_step){.kind = WALK_DONE};
+}
+
+struct walk_step walk_next(const struct walk_view *v)
+{
+    struct walk_step step;
+    struct tally t = count(v);
+    /* Nobody is eligible: whoever is there stays (S2). */
+    if (v->row_count == 0)
+        return (struct walk_step){.kind = WALK_DONE};
+    if (add(v, &step))
+        return step;
+    if (remove_dead(v, &t, &step))
+        return step;
+    if (promote(v, &t, &step))
+        return step;
+    if (remove_live(v, &t, &step))
+        return step;
+    if (abandon(v, &step))
+        return step;
+    if (hand_over(v, &step))
+        return step;
+    return wait_or_done(v, &t);
+}
+
+void walk_apply(const struct config *now, const struct walk_step *step,
+                struct config *next)
+{
+    *next = *now;
+    if (step->kind == WALK_ADD) {
+        ASSERT(now->count < REPLICAS_MAX);
+        next->members[next->count++] =
+            (struct config_member){{step->node, 0}, false};
+        return;
+    }
+    for (uint32_t i = 0; i < next->count; i++) {
+        if (!replica_equal(next->members[i].replica, step->replica))
+            continue;
+        if (step->kind == WALK_PROMOTE) {
+            next->members[i].is_voter = true;
+        } else {
+            ASSERT(step->kind == WALK_REMOVE);
+            for (uint32_t k = i + 1; k < next->count; k++)
+                next->members[k - 1] = next->members[k];
+            next->count--;
+        }
+        return;
+    }
+}

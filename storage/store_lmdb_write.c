@@ -1,0 +1,441 @@
+/* store_lmdb_write.c - the writer: commands into rows, one transaction a
+ * batch.
+ *
+ * The hot path is an append: one row of the log and one to a few of payload,
+ * neighbours in their trees. A row of meta changes only with a term, a vote, a
+ * configuration, or a portion (HAZARDS 3.2). */
+#include "storage/store_lmdb.h"
+#include "storage/store_payload.h"
+
+/* ---- rows -------------------------------------------------------------- */
+
+/* MDB_RESERVE: the bytes go straight into the page; all of them are set, for
+ * LMDB would write whatever else the page held (PITFALLS A25). */
+static enum err reserve(struct store_lmdb *s, enum store_db db,
+                        struct span key, size_t size, unsigned flags,
+                        uint8_t **at)
+{
+    MDB_val k = store_lmdb_val(key);
+    MDB_val v = {size, NULL};
+    int rc = mdb_put(s->txn, s->dbi[db], &k, &v, flags | MDB_RESERVE);
+    if (rc == MDB_KEYEXIST)
+        return ERR_DAMAGED;
+    *at = v.mv_data;
+    return store_lmdb_err(rc);
+}
+
+/* A row with its checksum. */
+static enum err put(struct store_lmdb *s, enum store_db db, struct span key,
+                    struct span value, unsigned flags)
+{
+    uint64_t checksum = store_row_checksum(key, value);
+    uint8_t *at;
+    enum err err = reserve(s, db, key, value.size + STORE_CHECKSUM_BYTES,
+                           flags, &at);
+    if (err != ERR_OK)
+        return err;
+    if (value.size > 0)
+        memcpy(at, value.data, value.size);
+    struct enc e = enc_of(at + value.size, STORE_CHECKSUM_BYTES);
+    enc_u64(&e, checksum);
+    return ERR_OK;
+}
+
+static enum err put_meta(struct store_lmdb *s, struct store_key key,
+                         const struct enc *value)
+{
+    ASSERT(enc_fits(value));
+    return put(s, STORE_DB_META, store_key_span(&key),
+                          enc_span(value), 0);
+}
+
+/* Removes at most `limit` rows of [from, end): both prefixes of keys; counts
+ * them off *limit. */
+static enum err remove_range(struct store_lmdb *s, enum store_db db,
+                             struct store_key from, struct store_key end,
+                             uint64_t *limit)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(s->txn, s->dbi[db], &cursor);
+    if (rc != 0)
+        return store_lmdb_err(rc);
+    enum err err = ERR_OK;
+    while (*limit > 0) {
+        struct span key = store_key_span(&from);
+        struct span value;
+        err = store_lmdb_move(cursor, MDB_SET_RANGE, &key, &value);
+        if (err != ERR_OK || memcmp(key.data, end.bytes, end.size) >= 0)
+            break;
+        err = store_lmdb_err(mdb_cursor_del(cursor, 0));
+        if (err != ERR_OK)
+            break;
+        --*limit;
+    }
+    mdb_cursor_close(cursor);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+static enum err remove_all(struct store_lmdb *s, enum store_db db,
+                           struct store_key from, struct store_key end)
+{
+    uint64_t no_limit = UINT64_MAX;
+    return remove_range(s, db, from, end, &no_limit);
+}
+
+/* ---- meta -------------------------------------------------------------- */
+
+static struct store_key replica_key(const struct store_held *h,
+                                    enum store_meta kind, uint64_t number)
+{
+    return store_key_meta(h->view.group, h->view.incarnation, kind, number);
+}
+
+static enum err put_folder(struct store_lmdb *s)
+{
+    struct store_folder_row row = {.format = STORE_FORMAT,
+                                   .folder = s->ledger.folder};
+    store_ledger_count(&s->ledger, &row.replicas, &row.tombstones);
+    uint8_t bytes[STORE_META_BYTES_MAX];
+    struct enc e = enc_of(bytes, sizeof bytes);
+    store_put_folder(&e, &row);
+    return put_meta(
+        s, store_key_meta(STORE_NODE_GROUP, 0, STORE_META_FOLDER, 0), &e);
+}
+
+static enum err put_boot(struct store_lmdb *s)
+{
+    uint8_t bytes[STORE_META_BYTES_MAX];
+    struct enc e = enc_of(bytes, sizeof bytes);
+    store_put_number(&e, s->ledger.folder.boot);
+    return put_meta(s, store_key_meta(STORE_NODE_GROUP, 0, STORE_META_BOOT, 0),
+                    &e);
+}
+
+static enum err put_replica(struct store_lmdb *s, const struct store_held *h)
+{
+    struct store_replica_row row = {
+        .generation = h->view.generation,
+        .added = h->view.added,
+        .base_index = h->view.raft.base_index,
+        .base_term = h->view.raft.base_term,
+        .run_count = (uint32_t)h->view.raft.run_count,
+        .config_count = (uint32_t)h->view.raft.config_count,
+        .is_quarantined = h->view.is_quarantined,
+        .quarantine = h->view.quarantine,
+    };
+    uint8_t bytes[STORE_META_BYTES_MAX];
+    struct enc e = enc_of(bytes, sizeof bytes);
+    store_put_replica(&e, &row);
+    return put_meta(s, replica_key(h, STORE_META_REPLICA, 0), &e);
+}
+
+static enum err put_hard(struct store_lmdb *s, const struct store_held *h)
+{
+    uint8_t bytes[STORE_META_BYTES_MAX];
+    struct enc e = enc_of(bytes, sizeof bytes);
+    store_put_hard(&e, &h->view.raft.hard);
+    return put_meta(s, replica_key(h, STORE_META_HARD, 0), &e);
+}
+
+static enum err put_applied(struct store_lmdb *s, const struct store_held *h)
+{
+    struct store_applied_row row = {h->view.raft.applied_index,
+                                    h->view.applied_term, h->view.digest};
+    uint8_t bytes[STORE_META_BYTES_MAX];
+    struct enc e = enc_of(bytes, sizeof bytes);
+    store_put_applied(&e, &row);
+    return put_meta(s, replica_key(h, STORE_META_APPLIED, 0), &e);
+}
+
+static enum err put_run(struct store_lmdb *s, const struct store_held *h,
+                        const struct raft_term_run *run)
+{
+    uint8_t bytes[STORE_META_BYTES_MAX];
+    struct enc e = enc_of(bytes, sizeof bytes);
+    store_put_number(&e, run->term);
+    return put_meta(s, replica_key(h, STORE_META_RUN, run->first_index), &e);
+}
+
+static enum err put_config(struct store_lmdb *s, const struct store_held *h,
+                           const struct config *c)
+{
+    uint8_t bytes[STORE_META_BYTES_MAX];
+    struct enc e = enc_of(bytes, sizeof bytes);
+    store_put_config(&e, c);
+    return put_meta(s, replica_key(h, STORE_META_CONFIG, c->index), &e);
+}
+
+/* ---- commands ---------------------------------------------------------- */
+
+static enum err write_record(struct store_lmdb *s, struct span record)
+{
+    struct store_key key =
+        store_key_meta(STORE_NODE_GROUP, 0, STORE_META_RECORD, 0);
+    return put(s, STORE_DB_META, store_key_span(&key), record, 0);
+}
+
+static enum err write_create(struct store_lmdb *s, const struct store_held *h)
+{
+    enum err err = put_replica(s, h);
+    if (err == ERR_OK)
+        err = put_hard(s, h);
+    if (err == ERR_OK)
+        err = put_applied(s, h);
+    return err == ERR_OK ? put_folder(s) : err;
+}
+
+/* The rows of one run, chunk by chunk. */
+static enum err write_run(struct store_lmdb *s, const struct store_held *h,
+                          struct position at, uint32_t run_bytes,
+                          struct store_gather *gather)
+{
+    uint16_t chunk = 0;
+    for (uint32_t done = 0; done < run_bytes; chunk++) {
+        uint32_t size =
+            (uint32_t)min_u64(run_bytes - done, STORE_CHUNK_BYTES);
+        struct store_key key = store_key_payload(
+            h->view.group, h->view.incarnation, at, chunk);
+        uint8_t *row;
+        enum err err =
+            reserve(s, STORE_DB_PAYLOAD, store_key_span(&key),
+                    STORE_PAYLOAD_HEADER_BYTES + size, MDB_NOOVERWRITE, &row);
+        if (err != ERR_OK)
+            return err;
+        store_put_payload_header(row, store_key_span(&key), run_bytes, size);
+        if (!store_gather_next(gather, row + STORE_PAYLOAD_HEADER_BYTES, size))
+            return ERR_DAMAGED;
+        done += size;
+    }
+    return ERR_OK;
+}
+
+static enum err write_payload(struct store_lmdb *s, const struct store_held *h,
+                              const struct item *item)
+{
+    struct store_gather gather =
+        store_gather_of(item, s->bytes, s->bytes_ctx);
+    struct store_runs runs;
+    struct store_run run;
+    enum err err = store_runs_begin(&runs, item_manifest(item));
+    while (err == ERR_OK && store_runs_next(&runs, &run)) {
+        if (run.bytes > item->payload_size - run.offset)
+            return ERR_DAMAGED;
+        err = write_run(s, h, (struct position){item->index, run.ordinal},
+                        run.bytes, &gather);
+    }
+    return err;
+}
+
+static enum err write_append(struct store_lmdb *s, const struct store_held *h,
+                             const struct item *item)
+{
+    const struct raft_stored *raft = &h->view.raft;
+    struct store_key key =
+        store_key_log(h->view.group, h->view.incarnation, item->index);
+    enum err err = put(s, STORE_DB_LOG, store_key_span(&key),
+                                  item_manifest(item), MDB_NOOVERWRITE);
+    if (err == ERR_OK && item->payload_size > 0)
+        err = write_payload(s, h, item);
+    const struct raft_term_run *run = &raft->runs[raft->run_count - 1];
+    bool is_new_run = run->first_index == item->index;
+    bool is_config = item->kind == ENTRY_CONFIG;
+    if (err == ERR_OK && is_new_run)
+        err = put_run(s, h, run);
+    if (err == ERR_OK && is_config)
+        err = put_config(s, h, &raft->configs[raft->config_count - 1]);
+    if (err == ERR_OK && (is_new_run || is_config))
+        err = put_replica(s, h);
+    return err;
+}
+
+static enum err write_truncate(struct store_lmdb *s,
+                               const struct store_held *h, uint64_t index)
+{
+    uint32_t group = h->view.group, incarnation = h->view.incarnation;
+    struct store_key from = store_key_log(group, incarnation, index);
+    struct store_key end = store_key_first(group, incarnation + 1);
+    enum err err = remove_all(s, STORE_DB_LOG, from, end);
+    if (err == ERR_OK)
+        err = remove_all(s, STORE_DB_PAYLOAD, from, end);
+    if (err == ERR_OK)
+        err = remove_all(s, STORE_DB_META, replica_key(h, STORE_META_RUN, index),
+                         replica_key(h, STORE_META_CONFIG, 0));
+    if (err == ERR_OK)
+        err = remove_all(s, STORE_DB_META,
+                         replica_key(h, STORE_META_CONFIG, index), end);
+    return err == ERR_OK ? put_replica(s, h) : err;
+}
+
+static enum err write_tombstone(struct store_lmdb *s,
+                                const struct store_command *c)
+{
+    struct store_tombstone t = s->ledger.slots[c->group].tombstone;
+    uint8_t bytes[STORE_META_BYTES_MAX];
+    struct enc e = enc_of(bytes, sizeof bytes);
+    store_put_tombstone(&e,
+                        &(struct store_tombstone_row){t.least, t.incarnation});
+    enum err err = put_meta(
+        s, store_key_meta(c->group, 0, STORE_META_TOMBSTONE, 0), &e);
+    if (err == ERR_OK)
+        err = remove_all(s, STORE_DB_META,
+                         store_key_first(c->group, c->incarnation),
+                         store_key_first(c->group, c->incarnation + 1));
+    return err == ERR_OK ? put_folder(s) : err;
+}
+
+static enum err write_image(struct store_lmdb *s, const struct store_command *c,
+                            const struct image *image)
+{
+    enum store_db db =
+        image->space == ROW_INDEX ? STORE_DB_INDEX : STORE_DB_STATE;
+    struct store_key key;
+    if (!store_key_image(c->group, c->incarnation, image, &key))
+        return ERR_DAMAGED;
+    if (!image->is_delete)
+        return put(s, db, store_key_span(&key), image->value, 0);
+    MDB_val k = store_lmdb_val(store_key_span(&key));
+    enum err err = store_lmdb_err(mdb_del(s->txn, s->dbi[db], &k, NULL));
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+/* T1: what is stored becomes exactly the state at index_to. */
+static enum err write_portion(struct store_lmdb *s, const struct store_held *h,
+                              const struct store_command *c)
+{
+    for (uint32_t i = 0; i < c->image_count; i++) {
+        struct dec d = dec_of(c->images[i]);
+        struct image image;
+        while (image_next(&d, &image)) {
+            enum err err = write_image(s, c, &image);
+            if (err != ERR_OK)
+                return err;
+        }
+        if (!dec_done(&d))
+            return ERR_DAMAGED;
+    }
+    return put_applied(s, h);
+}
+
+static enum err write_sweep(struct store_lmdb *s, const struct store_command *c,
+                            bool *is_swept)
+{
+    static const enum store_db dbs[] = {STORE_DB_PAYLOAD, STORE_DB_LOG,
+                                        STORE_DB_INDEX, STORE_DB_STATE};
+    struct store_key from = store_key_first(c->group, 0);
+    struct store_key end = store_key_first(c->group, c->incarnation + 1);
+    uint64_t left = c->count;
+    for (size_t i = 0; i < sizeof dbs / sizeof dbs[0] && left > 0; i++) {
+        enum err err = remove_range(s, dbs[i], from, end, &left);
+        if (err != ERR_OK)
+            return err;
+    }
+    *is_swept = left > 0;
+    return ERR_OK;
+}
+
+static enum err write_rows(struct store_lmdb *s, const struct store_command *c,
+                           bool *is_swept)
+{
+    const struct store_held *h = store_ledger_find(&s->ledger, c->group);
+    switch (c->kind) {
+    case STORE_BOOT:
+        return put_boot(s);
+    case STORE_RECORD:
+        return write_record(s, c->bytes);
+    case STORE_CREATE:
+        return write_create(s, h);
+    case STORE_HARD:
+        return put_hard(s, h);
+    case STORE_APPEND:
+        return write_append(s, h, c->item);
+    case STORE_TRUNCATE:
+        return write_truncate(s, h, c->index);
+    case STORE_TOMBSTONE:
+        return write_tombstone(s, c);
+    case STORE_QUARANTINE:
+        return put_replica(s, h);
+    case STORE_PORTION:
+        return write_portion(s, h, c);
+    case STORE_SWEEP:
+        return write_sweep(s, c, is_swept);
+    }
+    return ERR_DAMAGED;
+}
+
+/* Checks a command, notes it in the ledger, and changes the rows. *is_swept:
+ * a sweep has found fewer rows than it was to remove. On error the caller
+ * aborts the transaction and undoes the ledger. */
+static enum err apply(struct store_lmdb *s, const struct store_command *c,
+                      bool *is_swept)
+{
+    enum err err = store_ledger_apply(&s->ledger, c);
+    if (err != ERR_OK)
+        return err;
+    err = write_rows(s, c, is_swept);
+    /* Nothing was searched for that might rightly be missing. */
+    return err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
+}
+
+/* ---- a batch ----------------------------------------------------------- */
+
+static enum err apply_all(struct store_lmdb *s, const struct store_batch *b,
+                          struct store_done *done)
+{
+    bool is_counting = true;
+    for (size_t i = 0; i < b->count; i++) {
+        bool is_swept = false;
+        enum err err = apply(s, &b->commands[i], &is_swept);
+        if (err != ERR_OK)
+            return err;
+        if (b->commands[i].kind != STORE_SWEEP)
+            continue;
+        is_counting = is_counting && is_swept;
+        done->sweeps_finished += is_counting;
+    }
+    return ERR_OK;
+}
+
+enum err store_lmdb_write_founding(struct store_lmdb *s,
+                                   const struct store_batch *b)
+{
+    struct store_done done = {0};
+    enum err err = apply_all(s, b, &done);
+    if (err == ERR_OK)
+        err = put_folder(s);
+    return err == ERR_OK ? put_boot(s) : err;
+}
+
+/* The number of the transaction that a reader must not be behind. */
+static uint64_t last_txn(struct store_lmdb *s)
+{
+    MDB_envinfo info;
+    int rc = mdb_env_info(s->env, &info);
+    ASSERT(rc == 0);
+    return info.me_last_txnid;
+}
+
+enum err store_lmdb_commit(struct store *base, const struct store_batch *b,
+                           struct store_done *done)
+{
+    struct store_lmdb *s = (struct store_lmdb *)base;
+    *done = (struct store_done){.cycle = b->cycle};
+    if (s->is_failed)
+        return ERR_IO;
+    enum err err = store_lmdb_err(mdb_txn_begin(s->env, NULL, 0, &s->txn));
+    if (err == ERR_OK) {
+        err = apply_all(s, b, done);
+        if (err == ERR_OK)
+            err = store_lmdb_err(mdb_txn_commit(s->txn));
+        else
+            mdb_txn_abort(s->txn);
+        s->txn = NULL;
+    }
+    if (err == ERR_OK) {
+        store_ledger_keep(&s->ledger);
+        done->txn = last_txn(s);
+        return ERR_OK;
+    }
+    store_ledger_undo(&s->ledger);
+    s->is_failed = err != ERR_DAMAGED;
+    return err == ERR_DAMAGED ? ERR_DAMAGED : ERR_IO;
+}

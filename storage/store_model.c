@@ -1,0 +1,534 @@
+/* store_model.c - the store in memory, for the simulator: the slow and obvious
+ * twin of the LMDB store.
+ *
+ * It keeps what the rows mean and not the rows: a log is an array of entries,
+ * each with its payload in one piece; state and index are sorted arrays. What
+ * the two stores share is the ledger, the walk over runs, and the checks of a
+ * read; tests/unit/test_store_twins.c holds the rest together.
+ *
+ * A commit is atomic: everything is judged first, then everything is done. */
+#include "storage/store_founding.h"
+#include "storage/store_ledger.h"
+#include "storage/store_payload.h"
+#include "storage/store_read.h"
+#include "storage/store_rows.h"
+
+struct model_entry {
+    struct buf manifest;
+    struct buf payload;
+};
+
+struct model_row {
+    struct buf key;
+    struct buf value;
+};
+struct model_rows { /* ascending by key */
+    struct model_row *rows;
+    size_t count, capacity;
+};
+
+/* One incarnation of one group: a replica, or what a tombstone has left. */
+struct model_home {
+    uint32_t incarnation;
+    struct model_entry *entries; /* of index 1 and up */
+    size_t count, capacity;
+    struct model_rows state;
+    struct model_rows index;
+    struct model_home *older;
+};
+
+struct model {
+    struct store base; /* first: the ops */
+    store_bytes_fn bytes;
+    void *bytes_ctx;
+    struct store_ledger ledger;
+    struct buf record;
+    struct model_home *homes[GROUPS_MAX]; /* newest first */
+    struct store_space space;
+    uint64_t txn;
+};
+
+struct model_reader {
+    struct store_reader base; /* first: the ops */
+    const struct model *m;
+};
+
+/* ---- rows -------------------------------------------------------------- */
+
+/* Where the key is or would be. */
+static size_t rows_find(const struct model_rows *r, struct span key,
+                        bool *is_there)
+{
+    size_t low = 0, high = r->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (span_compare(span_buf(&r->rows[middle].key), key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *is_there =
+        low < r->count && span_equal(span_buf(&r->rows[low].key), key);
+    return low;
+}
+
+static void rows_put(struct model_rows *r, struct span key, struct span value)
+{
+    bool is_there;
+    size_t at = rows_find(r, key, &is_there);
+    if (!is_there) {
+        if (r->count == r->capacity) {
+            r->capacity = r->capacity == 0 ? 16 : r->capacity * 2;
+            r->rows = mem_resize(r->rows, r->capacity * sizeof *r->rows);
+        }
+        memmove(&r->rows[at + 1], &r->rows[at],
+                (r->count - at) * sizeof *r->rows);
+        r->rows[at] = (struct model_row){0};
+        buf_append(&r->rows[at].key, key.data, key.size);
+        r->count++;
+    }
+    buf_clear(&r->rows[at].value);
+    buf_append(&r->rows[at].value, value.data, value.size);
+}
+
+static void row_free(struct model_row *row)
+{
+    buf_free(&row->key);
+    buf_free(&row->value);
+}
+
+static void rows_remove(struct model_rows *r, struct span key)
+{
+    bool is_there;
+    size_t at = rows_find(r, key, &is_there);
+    if (!is_there)
+        return;
+    row_free(&r->rows[at]);
+    r->count--;
+    memmove(&r->rows[at], &r->rows[at + 1],
+            (r->count - at) * sizeof *r->rows);
+}
+
+/* From the end, at most *limit, which is counted down. */
+static void rows_cut(struct model_rows *r, uint64_t *limit)
+{
+    for (; r->count > 0 && *limit > 0; --*limit)
+        row_free(&r->rows[--r->count]);
+}
+
+/* ---- homes ------------------------------------------------------------- */
+
+static struct model_home *find_home(const struct model *m, uint32_t group,
+                                    uint32_t incarnation)
+{
+    struct model_home *h = group < GROUPS_MAX ? m->homes[group] : NULL;
+    while (h != NULL && h->incarnation != incarnation)
+        h = h->older;
+    return h;
+}
+
+static void entry_free(struct model_entry *e)
+{
+    buf_free(&e->manifest);
+    buf_free(&e->payload);
+}
+
+/* Entries from the end down to `keep`, at most *limit. */
+static void cut_entries(struct model_home *h, size_t keep, uint64_t *limit)
+{
+    for (; h->count > keep && *limit > 0; --*limit)
+        entry_free(&h->entries[--h->count]);
+}
+
+static void home_clear(struct model_home *h, uint64_t *limit)
+{
+    cut_entries(h, 0, limit);
+    rows_cut(&h->index, limit);
+    rows_cut(&h->state, limit);
+}
+
+static void home_free(struct model_home *h)
+{
+    uint64_t no_limit = UINT64_MAX;
+    home_clear(h, &no_limit);
+    mem_free(h->entries);
+    mem_free(h->index.rows);
+    mem_free(h->state.rows);
+    mem_free(h);
+}
+
+/* ---- commit: judge ----------------------------------------------------- */
+
+static bool is_sound_portion(const struct store_command *c)
+{
+    for (uint32_t i = 0; i < c->image_count; i++) {
+        struct dec d = dec_of(c->images[i]);
+        struct image image;
+        struct store_key key;
+        while (image_next(&d, &image))
+            if (!store_key_image(c->group, c->incarnation, &image, &key))
+                return false;
+        if (!dec_done(&d))
+            return false;
+    }
+    return true;
+}
+
+static bool is_sound_item(const struct item *item)
+{
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < item->slice_count; i++)
+        size += item->slices[i].size;
+    struct store_runs runs;
+    return size == item->payload_size &&
+           store_runs_begin(&runs, item_manifest(item)) == ERR_OK;
+}
+
+static enum err judge(struct model *m, const struct store_batch *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        const struct store_command *c = &b->commands[i];
+        enum err err = store_ledger_apply(&m->ledger, c);
+        if (err != ERR_OK)
+            return err;
+        if ((c->kind == STORE_PORTION && !is_sound_portion(c)) ||
+            (c->kind == STORE_APPEND && !is_sound_item(c->item)))
+            return ERR_DAMAGED;
+    }
+    return ERR_OK;
+}
+
+/* ---- commit: do -------------------------------------------------------- */
+
+static void do_create(struct model *m, const struct store_command *c)
+{
+    struct model_home *h = mem_alloc(sizeof *h);
+    h->incarnation = c->incarnation;
+    h->older = m->homes[c->group];
+    m->homes[c->group] = h;
+}
+
+static void do_append(struct model *m, struct model_home *h,
+                      const struct item *item)
+{
+    ASSERT(item->index == h->count + 1);
+    if (h->count == h->capacity) {
+        h->capacity = h->capacity == 0 ? 16 : h->capacity * 2;
+        h->entries = mem_resize(h->entries, h->capacity * sizeof *h->entries);
+    }
+    struct model_entry *e = &h->entries[h->count++];
+    *e = (struct model_entry){0};
+    buf_append(&e->manifest, item->manifest, item->manifest_size);
+    if (item->payload_size == 0)
+        return;
+    struct store_gather gather = store_gather_of(item, m->bytes, m->bytes_ctx);
+    bool is_whole = store_gather_next(
+        &gather, buf_grow(&e->payload, item->payload_size),
+        item->payload_size);
+    ASSERT(is_whole);
+}
+
+static void do_portion(struct model_home *h, const struct store_command *c)
+{
+    for (uint32_t i = 0; i < c->image_count; i++) {
+        struct dec d = dec_of(c->images[i]);
+        struct image image;
+        while (image_next(&d, &image)) {
+            struct model_rows *rows =
+                image.space == ROW_INDEX ? &h->index : &h->state;
+            if (image.is_delete)
+                rows_remove(rows, image.key);
+            else
+                rows_put(rows, image.key, image.value);
+        }
+    }
+}
+
+static bool do_sweep(struct model *m, const struct store_command *c)
+{
+    uint64_t left = c->count;
+    struct model_home **at = &m->homes[c->group];
+    while (*at != NULL && left > 0) {
+        struct model_home *h = *at;
+        if (h->incarnation > c->incarnation) {
+            at = &h->older;
+            continue;
+        }
+        home_clear(h, &left);
+        if (left > 0) {
+            *at = h->older;
+            home_free(h);
+        }
+    }
+    return left > 0;
+}
+
+/* True for a sweep that has found fewer rows than it was to remove. */
+static bool perform(struct model *m, const struct store_command *c)
+{
+    uint64_t no_limit = UINT64_MAX;
+    struct model_home *h = find_home(m, c->group, c->incarnation);
+    switch (c->kind) {
+    case STORE_RECORD:
+        buf_clear(&m->record);
+        buf_append(&m->record, c->bytes.data, c->bytes.size);
+        break;
+    case STORE_CREATE:
+        do_create(m, c);
+        break;
+    case STORE_APPEND:
+        do_append(m, h, c->item);
+        break;
+    case STORE_TRUNCATE:
+        cut_entries(h, (size_t)c->index - 1, &no_limit);
+        break;
+    case STORE_PORTION:
+        do_portion(h, c);
+        break;
+    case STORE_SWEEP:
+        return do_sweep(m, c);
+    case STORE_BOOT:
+    case STORE_HARD:
+    case STORE_TOMBSTONE:
+    case STORE_QUARANTINE:
+        break; /* the ledger's alone */
+    }
+    return false;
+}
+
+static enum err model_commit(struct store *base, const struct store_batch *b,
+                             struct store_done *done)
+{
+    struct model *m = (struct model *)base;
+    *done = (struct store_done){.cycle = b->cycle};
+    enum err err = judge(m, b);
+    if (err != ERR_OK) {
+        store_ledger_undo(&m->ledger);
+        return err;
+    }
+    bool is_counting = true;
+    for (size_t i = 0; i < b->count; i++) {
+        bool is_swept = perform(m, &b->commands[i]);
+        if (b->commands[i].kind != STORE_SWEEP)
+            continue;
+        is_counting = is_counting && is_swept;
+        done->sweeps_finished += is_counting;
+    }
+    store_ledger_keep(&m->ledger);
+    done->txn = ++m->txn;
+    return ERR_OK;
+}
+
+/* ---- load -------------------------------------------------------------- */
+
+static enum err visit_rows(const struct store_visitor *v,
+                           const struct store_held *held,
+                           const struct model_rows *rows)
+{
+    struct hash128 sum = {0, 0};
+    for (size_t i = 0; i < rows->count; i++) {
+        struct span key = span_buf(&rows->rows[i].key);
+        struct span value = span_buf(&rows->rows[i].value);
+        struct hash128 digest = row_digest(key, value);
+        sum.lo += digest.lo;
+        sum.hi += digest.hi;
+        enum err err = v->row(v->ctx, held->view.group, key, value);
+        if (err != ERR_OK)
+            return err;
+    }
+    return sum.lo == held->view.digest.lo && sum.hi == held->view.digest.hi
+               ? ERR_OK
+               : ERR_DAMAGED;
+}
+
+static enum err visit_replica(const struct model *m,
+                              const struct store_visitor *v,
+                              const struct store_held *held)
+{
+    const struct model_home *h =
+        find_home(m, held->view.group, held->view.incarnation);
+    ASSERT(h != NULL && h->count == held->view.raft.last_index);
+    enum err err = v->replica(v->ctx, &held->view);
+    if (err == ERR_OK)
+        err = visit_rows(v, held, &h->state);
+    for (size_t i = (size_t)held->view.raft.applied_index;
+         err == ERR_OK && i < h->count; i++)
+        err = v->entry(v->ctx, held->view.group,
+                       span_buf(&h->entries[i].manifest));
+    return err;
+}
+
+static enum err model_load(struct store *base, const struct store_visitor *v)
+{
+    const struct model *m = (const struct model *)base;
+    enum err err = v->folder(v->ctx, &m->ledger.folder);
+    if (err == ERR_OK && m->record.size > 0)
+        err = v->record(v->ctx, span_buf(&m->record));
+    for (uint32_t group = 0; err == ERR_OK && group < GROUPS_MAX; group++) {
+        const struct store_held *held = store_ledger_find(&m->ledger, group);
+        if (held != NULL)
+            err = visit_replica(m, v, held);
+    }
+    return err == ERR_OK ? store_ledger_visit_tombstones(&m->ledger, v) : err;
+}
+
+/* ---- reads ------------------------------------------------------------- */
+
+static enum err index_row(void *ctx, struct store_place place,
+                          struct position stream, uint64_t seq,
+                          struct span *key, struct span *value)
+{
+    const struct model *m = ctx;
+    const struct model_home *h = find_home(m, place.group, place.incarnation);
+    if (h == NULL)
+        return ERR_NOT_FOUND;
+    uint8_t wanted[RUN_KEY_BYTES];
+    run_key(stream, seq, wanted);
+    bool is_there;
+    size_t at =
+        rows_find(&h->index, span_of(wanted, sizeof wanted), &is_there);
+    if (!is_there && at-- == 0)
+        return ERR_NOT_FOUND;
+    *key = span_buf(&h->index.rows[at].key);
+    *value = span_buf(&h->index.rows[at].value);
+    return memcmp(key->data, wanted, sizeof wanted - sizeof seq) == 0
+               ? ERR_OK
+               : ERR_NOT_FOUND;
+}
+
+static const struct model_entry *find_entry(const struct model *m,
+                                            struct store_place place,
+                                            uint64_t index)
+{
+    const struct model_home *h = find_home(m, place.group, place.incarnation);
+    return h != NULL && index >= 1 && index <= h->count
+               ? &h->entries[index - 1]
+               : NULL;
+}
+
+static enum err log_row(void *ctx, struct store_place place, uint64_t index,
+                        struct span *manifest)
+{
+    const struct model_entry *e = find_entry(ctx, place, index);
+    if (e == NULL)
+        return ERR_NOT_FOUND;
+    *manifest = span_buf(&e->manifest);
+    return ERR_OK;
+}
+
+static enum err payload(void *ctx, struct store_place place,
+                        struct position at, uint32_t offset, uint32_t size,
+                        uint8_t *to)
+{
+    const struct model_entry *e = find_entry(ctx, place, at.index);
+    struct store_runs runs;
+    struct store_run run = {0};
+    if (e == NULL ||
+        store_runs_begin(&runs, span_buf(&e->manifest)) != ERR_OK)
+        return ERR_NOT_FOUND;
+    bool is_found = false;
+    while (!is_found && store_runs_next(&runs, &run))
+        is_found = run.ordinal == at.ordinal;
+    if (!is_found)
+        return ERR_NOT_FOUND;
+    if (offset > run.bytes || size > run.bytes - offset)
+        return ERR_CORRUPT;
+    memcpy(to, e->payload.data + run.offset + offset, size);
+    return ERR_OK;
+}
+
+static struct store_source source_of(const struct model_reader *r)
+{
+    return (struct store_source){(void *)r->m, index_row, log_row, payload};
+}
+
+static void model_read_segments(struct store_reader *base,
+                                const struct segments_ticket *t,
+                                struct segments_result *out)
+{
+    const struct model_reader *r = (const struct model_reader *)base;
+    ASSERT(r->m->txn >= t->least_txn);
+    struct store_source source = source_of(r);
+    store_read_segments_from(&source, t, out);
+}
+
+static void model_read_log(struct store_reader *base,
+                           const struct log_ticket *t, struct log_result *out)
+{
+    const struct model_reader *r = (const struct model_reader *)base;
+    ASSERT(r->m->txn >= t->least_txn);
+    struct store_source source = source_of(r);
+    store_read_log_from(&source, t, out);
+}
+
+static struct store_reader *model_reader_open(struct store *s)
+{
+    struct model_reader *r = mem_alloc(sizeof *r);
+    *r = (struct model_reader){{s->ops}, (const struct model *)s};
+    return &r->base;
+}
+
+static void model_reader_close(struct store_reader *r)
+{
+    mem_free(r);
+}
+
+/* ---- life -------------------------------------------------------------- */
+
+static enum err model_space(struct store *base, struct store_space *out)
+{
+    *out = ((const struct model *)base)->space;
+    return ERR_OK;
+}
+
+void store_model_set_space(struct store *base, struct store_space space)
+{
+    ((struct model *)base)->space = space;
+}
+
+static void model_close(struct store *base)
+{
+    struct model *m = (struct model *)base;
+    for (size_t group = 0; group < GROUPS_MAX; group++) {
+        struct model_home *next;
+        for (struct model_home *h = m->homes[group]; h != NULL; h = next) {
+            next = h->older;
+            home_free(h);
+        }
+    }
+    buf_free(&m->record);
+    store_ledger_free(&m->ledger);
+    mem_free(m);
+}
+
+static const struct store_ops model_ops = {
+    .close = model_close,
+    .load = model_load,
+    .commit = model_commit,
+    .space = model_space,
+    .reader_open = model_reader_open,
+    .reader_close = model_reader_close,
+    .read_segments = model_read_segments,
+    .read_log = model_read_log,
+};
+
+struct store *store_model_new(const struct store_founding *f,
+                              store_bytes_fn bytes, void *bytes_ctx)
+{
+    struct model *m = mem_alloc(sizeof *m);
+    m->base.ops = &model_ops;
+    m->bytes = bytes;
+    m->bytes_ctx = bytes_ctx;
+    m->ledger.folder = f->folder;
+    m->space = (struct store_space){.map_bytes = MAP_BYTES_DEFAULT,
+                                    .disk_bytes = MAP_BYTES_DEFAULT,
+                                    .disk_free = MAP_BYTES_DEFAULT};
+    store_ledger_keep(&m->ledger);
+    struct store_founding_batch b;
+    struct store_done done;
+    store_founding_begin(&b, f);
+    enum err err = model_commit(&m->base, &b.batch, &done);
+    ASSERT(err == ERR_OK);
+    store_founding_end(&b);
+    return &m->base;
+}

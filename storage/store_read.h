@@ -1,0 +1,38 @@
+/* store_read.h - reading, the part that is the same for both stores: which
+ * rows, how many, and whether what was found is what the ticket names. A store
+ * brings three look-ups in one consistent view of what is committed. */
+#ifndef STORAGE_STORE_READ_H
+#define STORAGE_STORE_READ_H
+
+#include "storage/store.h"
+
+/* Where to look: one incarnation of one group. */
+struct store_place {
+    uint32_t group;
+    uint32_t incarnation;
+};
+
+/* Spans are borrowed until the next call. NOT_FOUND: there is no such row;
+ * DAMAGED, IO. */
+struct store_source {
+    void *ctx;
+    /* The index row of the stream with the highest first seq <= seq; the key
+     * without group and incarnation. */
+    enum err (*index_row)(void *ctx, struct store_place place,
+                          struct position stream, uint64_t seq,
+                          struct span *key, struct span *value);
+    enum err (*log_row)(void *ctx, struct store_place place, uint64_t index,
+                        struct span *manifest);
+    /* Bytes [offset, offset + size) of the run at a position, size > 0.
+     * CORRUPT: a row is not what its place demands. */
+    enum err (*payload)(void *ctx, struct store_place place, struct position at,
+                        uint32_t offset, uint32_t size, uint8_t *to);
+};
+
+void store_read_segments_from(const struct store_source *source,
+                              const struct segments_ticket *t,
+                              struct segments_result *out);
+void store_read_log_from(const struct store_source *source,
+                         const struct log_ticket *t, struct log_result *out);
+
+#endif

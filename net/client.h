@@ -11,7 +11,23 @@
  *   submit, recv, tick --> client --> SEND to a node | DONE token, result
  *
  * Nodes are named by a small link number: contacts first (by address), then
- * members (by node id), so that the shell can map links to sockets.
+ * members (by node id), so that the shell can map links to sockets. A member
+ * at a contact's address, with its key, is that contact's link.
+ *
+ * An input only notes what has come; the work of a turn (expire, ask, send,
+ * batch appends) is done by client_pop when it finds no effect waiting, so
+ * that several submits and appends before it are one turn's. Pop until false
+ * after each client_recv and client_tick: their results borrow from the
+ * message.
+ *
+ * A producer's appends are answered in order. Batches of them are in flight,
+ * several at once; when one comes back unjudged (MOVED, BUSY, UNAVAILABLE,
+ * NO_SPACE, OUT_OF_ORDER, or not at all) nothing more is sent until the others
+ * are back too, and then all begins again at the first unanswered number, one
+ * batch at a time until it goes well (L15, T18). The first append that fails
+ * ends the producer: those behind it fail too, with TIMEOUT if any attempt of
+ * them is unknown, else with OUT_OF_ORDER, nothing done.
+ *
  * Segment bytes are slices of the shell's buffers; the core acquires a handle
  * once per submitted append (it takes over the caller's reference) and gives
  * it back by CLIENT_DO_RELEASE once the append is answered. */
@@ -19,6 +35,11 @@
 #define NET_CLIENT_H
 
 #include "net/wire.h"
+
+#define CLIENT_OPERATIONS_MAX   1024u
+#define CLIENT_PRODUCERS_MAX    1024u
+#define CLIENT_APPEND_BYTES_MAX (16 * MIB) /* unanswered, of all producers */
+#define CLIENT_TEXT_SIZE        160u
 
 struct client_contact {
     char address[ADDRESS_MAX + 1];
@@ -47,8 +68,8 @@ enum client_op {
     CLIENT_PRODUCER, /* stream, name -> producer handle, next number, epoch */
     CLIENT_READ,     /* stream, range -> segments; bytes are in the message */
     CLIENT_LIST,     /* prefix -> all streams of all groups, sorted by name */
-    CLIENT_STATUS,   /* a link or member -> its status bytes */
-    CLIENT_RECORD,   /* the newest record that any member gives */
+    CLIENT_STATUS,   /* a member -> its status bytes */
+    CLIENT_RECORD,   /* a node has confirmed or renewed the record just now */
     CLIENT_JOIN,     /* member -> OK once group 0's leader has appended it */
 };
 
@@ -63,7 +84,7 @@ struct client_request {
     uint64_t from_seq, end_seq;
     uint32_t bytes_max, count_max;
     bool any_replica;     /* READ: spread over replicas; else the leader */
-    struct id128 node;    /* STATUS: member asked; zero: the first contact */
+    struct id128 node;    /* STATUS: member asked; zero: a contact */
     struct member member; /* JOIN */
 };
 
@@ -73,7 +94,8 @@ struct client_result {
     enum err err;
     bool is_duplicate;
     uint32_t partition;
-    struct stream_info stream; /* CREATE, OPEN, INFO; borrowed */
+    struct stream_info stream; /* CREATE (id, name and next_seq only), OPEN,
+                                  INFO; borrowed */
     uint32_t producer;         /* PRODUCER: handle for client_append */
     uint64_t next_number;
     const struct response *read; /* READ: walk segments, with their bytes in */
@@ -81,8 +103,8 @@ struct client_result {
     uint64_t payload_handle;     /* ... of this handle, if the shell gave one */
     const struct stream_info *streams; /* LIST */
     size_t stream_count;
-    struct span bytes; /* STATUS */
-    char text[160];    /* the reason in words, for people */
+    struct span bytes;           /* STATUS */
+    char text[CLIENT_TEXT_SIZE]; /* the reason in words, for people */
 };
 
 struct client_append {
@@ -117,27 +139,35 @@ struct client_effect {
     bool is_duplicate;
     uint64_t number;
     uint64_t seq;
-    uint64_t handle; /* RELEASE */
+    const char *text; /* the reason in words; may be empty */
+    uint64_t handle;  /* RELEASE */
 };
 
 struct client;
 
 struct client *client_new(const struct client_cfg *cfg, uint64_t now_ms);
-/* Gives back all handles first (pop until empty). */
+/* Forgets all that is under way; pop once more, for the RELEASEs. Then free:
+ * NULL is accepted. */
+void client_close(struct client *c);
 void client_free(struct client *c);
 
-/* BUSY: too many operations under way (1,024). BAD_REQUEST: senseless. */
+/* BUSY: CLIENT_OPERATIONS_MAX are under way. BAD_REQUEST: senseless. Its
+ * result is a DONE, at the latest when its time is up. At that time, if no
+ * node has ever answered, it is UNAVAILABLE; what changes nothing and got no
+ * answer is TIMEOUT. */
 NODISCARD enum err client_submit(struct client *c,
                                  const struct client_request *r,
                                  uint64_t now_ms);
-/* BUSY: PRODUCER_INFLIGHT_MAX or the byte window is full: submit again after
- * an APPENDED. FENCED, EXPIRED, TIMEOUT...: the producer has failed for good
- * with this error (it never reopens by itself, T18). On error the caller
- * still owns the slice's reference. */
+/* BUSY: PRODUCER_INFLIGHT_MAX or CLIENT_APPEND_BYTES_MAX is reached: submit
+ * again after an APPENDED. BAD_REQUEST, TOO_LARGE: command_check's. FENCED,
+ * EXPIRED, TIMEOUT...: the producer has failed for good with this error (it
+ * never reopens by itself, T18); BAD_REQUEST too once it is closed by an
+ * append. On error the caller still owns the slice's reference. */
 NODISCARD enum err
 client_append(struct client *c, const struct client_append *a, uint64_t now_ms);
 /* The number that the next client_append of this producer will bear. */
 uint64_t client_next_number(const struct client *c, uint32_t producer);
+/* Forgets the handle. What is unanswered gets no answer any more. */
 void client_close_producer(struct client *c, uint32_t producer);
 
 /* A message from a link; `handle` names its buffer in the shell (0: none),

@@ -117,8 +117,7 @@ static struct span take_until(struct span *rest, uint8_t end)
     return taken;
 }
 
-/* HOST:PORT in printable ASCII without blanks. */
-static bool address_is_sound(struct span text)
+bool keys_address_is_sound(struct span text)
 {
     size_t colon = 0;
     for (size_t i = 0; i < text.size; i++) {
@@ -147,7 +146,7 @@ static void parse_contact(struct parser *p, struct span value)
     }
     struct key_contact *c = &k->contacts[k->contact_count];
     struct span address = take_until(&value, ' ');
-    if (!address_is_sound(address)) {
+    if (!keys_address_is_sound(address)) {
         p->fault = "a contact is HOST:PORT and a public key";
         return;
     }
@@ -214,15 +213,18 @@ static const char *whole_fault(const struct parser *p)
     return NULL;
 }
 
-/* OK: the first line is ours, and taken off. */
+/* OK: the first line is ours, and taken off. A number that is not ours is a
+ * newer format's. */
 static enum err parse_first_line(struct span *text)
 {
     struct span line = take_until(text, '\n');
     if (span_equal(line, span_str(first_line)))
         return ERR_OK;
-    const char *word = "eddy-key ";
-    bool is_ours =
-        line.size > strlen(word) && memcmp(line.data, word, strlen(word)) == 0;
+    struct span number = line;
+    struct span word = take_until(&number, ' ');
+    bool is_ours = span_equal(word, span_str("eddy-key")) && number.size > 0;
+    for (size_t i = 0; i < number.size; i++)
+        is_ours = is_ours && number.data[i] >= '0' && number.data[i] <= '9';
     return is_ours ? ERR_INCOMPATIBLE : ERR_BAD_REQUEST;
 }
 

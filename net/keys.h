@@ -72,6 +72,11 @@ NODISCARD enum err keys_read(const char *path, struct id128 cluster,
 void keys_format_public(const uint8_t key[KEY_BYTES], char text[KEY_TEXT_SIZE]);
 bool keys_parse_public(struct span text, uint8_t key[KEY_BYTES]);
 
+/* HOST:PORT as all addresses are written: printable ASCII without blanks, at
+ * most ADDRESS_MAX, the port after the last colon and from 1 to 65535 (libzmq
+ * would take what is above modulo 65536). */
+bool keys_address_is_sound(struct span text);
+
 /* Where a stream's name lies on the circle (DESIGN 1): BLAKE2b of 16 bytes,
  * keyed with the cluster's id, so that nobody outside can aim names at one
  * partition. For record_partition. */

@@ -128,8 +128,10 @@ static void set_use(void *socket, enum socket_use use)
 
 static bool endpoint_of(const char *address, char endpoint[ENDPOINT_SIZE])
 {
-    int size = snprintf(endpoint, ENDPOINT_SIZE, "tcp://%s", address);
-    return size > 0 && (size_t)size < ENDPOINT_SIZE;
+    if (!keys_address_is_sound(span_str(address)))
+        return false;
+    (void)snprintf(endpoint, ENDPOINT_SIZE, "tcp://%s", address);
+    return true;
 }
 
 void *socket_dealer(void *context, const struct socket_keys *keys,
@@ -212,7 +214,9 @@ enum err socket_bind(void *socket, const char *address, char *reason)
 {
     char endpoint[ENDPOINT_SIZE];
     if (!endpoint_of(address, endpoint)) {
-        (void)snprintf(reason, SOCKET_REASON_SIZE, "%.40s...: too long",
+        (void)snprintf(reason, SOCKET_REASON_SIZE,
+                       "cannot listen on '%.255s': not HOST:PORT; name an IP "
+                       "address of this machine and a port",
                        address);
         return ERR_IO;
     }

@@ -183,8 +183,9 @@ static void add_lazy(struct node *n)
 {
     bool is_cycle_due = n->cycle.count > 0;
     size_t bytes = 0;
+    uint32_t from = n->cursor_b;
     for (uint32_t k = 0; k < n->group_count && bytes < COMMIT_B_BYTES; k++) {
-        uint32_t i = (n->cursor_b + k) % n->group_count;
+        uint32_t i = (from + k) % n->group_count;
         struct group *g = n->groups[i];
         if (g != NULL && portion_is_due(n, g, is_cycle_due)) {
             bytes += add_portion(n, g, COMMIT_B_BYTES - bytes);

@@ -170,7 +170,7 @@ void node_ring_apply(struct node *n, struct group *g, struct item *item,
     struct image image = {ROW_STATE, span_str(RECORD_ROW_KEY), false,
                           span_buf(&row)};
     image_put(images, &image);
-    g->digest = streams_row_digest(image.key, image.value);
+    g->digest = row_digest(image.key, image.value);
     buf_free(&row);
 }
 

@@ -331,7 +331,9 @@ void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
 void node_walk_created(struct node *n, const struct extra *x)
 {
     const struct store_command *c = &x->command;
-    struct raft_stored empty = {0};
+    /* Nobody is in the configuration before the log's first entry. */
+    static const struct config no_config;
+    struct raft_stored empty = {.configs = &no_config, .config_count = 1};
     struct group *g = node_group_new(n, c->group, c->incarnation, c->generation,
                                      c->added, &empty);
     node_walk_rank(n, g);

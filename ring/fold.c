@@ -27,7 +27,6 @@ void fold_add(struct fold *f, uint32_t row, uint16_t seat)
     ASSERT(r->size < REPLICATION_MAX && !f->holds[fold_at(f, row, seat)]);
     r->held[r->size++] = seat;
     f->holds[fold_at(f, row, seat)] = true;
-    r->struck -= f->was[fold_at(f, row, seat)];
     f->seats[seat].load++;
 }
 
@@ -41,7 +40,6 @@ void fold_drop(struct fold *f, uint32_t row, uint16_t seat)
     r->size--;
     memmove(&r->held[i], &r->held[i + 1], (r->size - i) * sizeof r->held[0]);
     f->holds[fold_at(f, row, seat)] = false;
-    r->struck += f->was[fold_at(f, row, seat)];
     f->seats[seat].load--;
 }
 

@@ -31,7 +31,6 @@ struct seat {
 struct row {
     uint16_t held[REPLICATION_MAX]; /* seats: the old ones, then new ones */
     uint8_t size;
-    uint8_t struck;  /* seats that stood here and do not now */
     uint8_t wanted;  /* replicas that eligible members can hold, <= copies */
     uint8_t spread;  /* at most so many of them in one zone */
     uint16_t leader; /* a seat, or PLACEMENT_NONE at first */

@@ -1,7 +1,7 @@
 /* placement.c - see placement.h; step 1 of the fold is in fold.c.
  *
- * Moving a replica costs one where it copies data, and nothing where this fold
- * placed the replica anyway: chains of moves are searched by that cost. */
+ * Moving a replica costs one if it stood in its row before, and nothing if
+ * this fold placed it: chains of moves are searched by that cost. */
 #include "ring/placement.h"
 
 #include "ring/fold.h"
@@ -157,45 +157,34 @@ static void search_begin(struct search *s, uint16_t seat)
     search_reach(s, NONE, 0, seat, 0, 0);
 }
 
-/* Is a row changed already on the way to a seat? */
-static bool search_uses(const struct search *s, uint16_t seat, uint32_t row)
-{
-    for (; s->parent[seat] != NONE; seat = s->parent[seat])
-        if (s->parent_row[seat] == row)
-            return true;
-    return false;
-}
-
 /* ---- 4. moves ---------------------------------------------------------- */
 
 static void move(struct fold *f, uint32_t row, uint16_t from, uint16_t to)
 {
+    ASSERT(fold_may_add(f, row, from, to));
     fold_drop(f, row, from);
     fold_add(f, row, to);
 }
 
-/* What one replica's move out of a settled seat reaches. A row is changed once
- * in a chain at most: then each move is right whatever the others do. */
+/* What one replica's move out of a settled seat reaches. Each move is judged by
+ * the row as it is. A chain may change a row twice, from a to b and further on
+ * from c to d, and both cannot need the same room in a zone: then d was
+ * reached from a already, at no higher cost. */
 static void expand_moves(const struct fold *f, struct search *s, uint16_t from,
                          bool is_free_only)
 {
     uint32_t cost = s->cost[from];
     for (uint32_t row = 0; row < f->row_count; row++) {
-        if (!f->holds[fold_at(f, row, from)] || search_uses(s, from, row))
+        if (!f->holds[fold_at(f, row, from)])
             continue;
-        bool is_old = f->was[fold_at(f, row, from)];
-        /* Only a free move can be wanted, and this row has none. */
-        if (is_old && f->rows[row].struck == 0 &&
-            (is_free_only || s->unreached == 0))
+        uint32_t more = f->was[fold_at(f, row, from)];
+        /* Whatever is reached is reached at this cost or at one more. */
+        if (more > 0 && (is_free_only || s->unreached == 0))
             continue;
-        for (uint16_t to = 0; to < f->seat_count; to++) {
-            uint32_t more = is_old && !f->was[fold_at(f, row, to)];
-            if (is_free_only && more > 0)
-                continue;
+        for (uint16_t to = 0; to < f->seat_count; to++)
             if (search_wants(s, to, cost, more) &&
                 fold_may_add(f, row, from, to))
                 search_reach(s, from, row, to, cost, more);
-        }
     }
 }
 
@@ -246,8 +235,7 @@ static bool is_at(const struct seat *s, enum level level)
     return false;
 }
 
-/* Move one replica's worth of load along a chain; of two equal ones along one
- * that begins over a ceiling. False if there is none. */
+/* Move one replica's worth of load along a chain; false if there is none. */
 static bool move_chain(struct fold *f, enum level from, enum level to,
                        bool is_free_only)
 {
@@ -255,17 +243,12 @@ static bool move_chain(struct fold *f, enum level from, enum level to,
     search_open(&s, f->seat_count);
     bool has_target = false;
     for (uint16_t i = 0; i < f->seat_count; i++) {
-        if (is_at(&f->seats[i], from) && is_at(&f->seats[i], OVER_CEILING))
+        if (is_at(&f->seats[i], from))
             search_begin(&s, i);
         s.is_target[i] = is_at(&f->seats[i], to);
         has_target = has_target || s.is_target[i];
     }
-    if (!has_target)
-        return false;
-    for (uint16_t i = 0; i < f->seat_count; i++)
-        if (is_at(&f->seats[i], from))
-            search_begin(&s, i);
-    uint16_t seat = search_moves(f, &s, is_free_only);
+    uint16_t seat = has_target ? search_moves(f, &s, is_free_only) : NONE;
     if (seat == NONE)
         return false;
     for (; s.parent[seat] != NONE; seat = s.parent[seat])
@@ -301,8 +284,7 @@ static void move_directly(struct fold *f)
 static void level_loads(struct fold *f)
 {
     move_directly(f);
-    while (move_chain(f, FAR_OVER_CEILING, UNDER_FLOOR, false) ||
-           move_chain(f, OVER_FLOOR, UNDER_FLOOR, false))
+    while (move_chain(f, OVER_FLOOR, UNDER_FLOOR, false))
         ;
     while (move_chain(f, FAR_OVER_CEILING, UNDER_CEILING, false))
         ;

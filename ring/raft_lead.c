@@ -352,12 +352,12 @@ static struct raft_progress *hear(struct raft *r, const struct raft_msg *msg)
     struct raft_progress *p = NULL;
     if (r->role == RAFT_LEADER)
         p = raft_lead_find(r, msg->from);
-    if (p == NULL || msg->round > r->round) {
+    if (p == NULL) {
         raft_drop(r);
         return NULL;
     }
     p->heard_ms = r->now_ms;
-    if (msg->round > p->round_acked) {
+    if (msg->round > p->round_acked && msg->round <= r->round) {
         p->round_acked = msg->round;
         answer_reads(r);
     }

@@ -59,7 +59,8 @@ void store_founding_begin(struct store_founding_batch *b,
     b->commands =
         mem_alloc((groups * COMMANDS_PER_GROUP + 1) * sizeof *b->commands);
     b->batch.commands = b->commands;
-    b->item = founding_item(&b->pool, f);
+    /* A joiner has no group yet, nor a stamp to give one. */
+    b->item = groups == 0 ? NULL : founding_item(&b->pool, f);
     if (f->ring_row_key.size > 0)
         image_put(&b->image, &(struct image){.space = ROW_STATE,
                                              .key = f->ring_row_key,
@@ -74,7 +75,8 @@ void store_founding_begin(struct store_founding_batch *b,
 
 void store_founding_end(struct store_founding_batch *b)
 {
-    item_unref(&b->pool, b->item);
+    if (b->item != NULL)
+        item_unref(&b->pool, b->item);
     item_pool_free(&b->pool);
     buf_free(&b->image);
     mem_free(b->commands);

@@ -58,19 +58,18 @@ bool rig_script_open(struct rig_script *s, struct position stream,
     return entry_add(&s->builder, &c) == ERR_OK;
 }
 
-bool rig_script_append(struct rig_script *s, struct position stream,
-                       struct position producer, uint64_t number,
-                       uint32_t size)
+bool rig_script_append(struct rig_script *s, const struct rig_lane *lane,
+                       uint64_t ahead, uint32_t size)
 {
     size_t at = s->payload.size;
     uint8_t *bytes = buf_grow(&s->payload, size);
     for (uint32_t i = 0; i < size; i++)
         bytes[i] = (uint8_t)(i % 8 == 0 ? rng_next(&s->rng) : i + bytes[i - 1]);
     struct command c = {.kind = COMMAND_APPEND,
-                        .stream = stream,
-                        .producer = producer,
-                        .producer_epoch = 1,
-                        .number = number,
+                        .stream = lane->stream,
+                        .producer = lane->producer,
+                        .producer_epoch = lane->epoch,
+                        .number = lane->next_number + ahead,
                         .expected_seq = SEQ_ANY,
                         .size = size,
                         .algorithm = CHECKSUM_XXH3_128,
@@ -173,9 +172,7 @@ void rig_core_free(struct rig_core *c, struct item_pool *pool)
         forget(c, pool, i);
     mem_free(c->items);
     mem_free(c->applied);
-    mem_free(c->stream_ids);
-    mem_free(c->producer_ids);
-    mem_free(c->next_numbers);
+    mem_free(c->lanes);
     mem_free(c->portion);
     streams_free(c->streams);
     *c = (struct rig_core){0};
@@ -202,34 +199,26 @@ void rig_core_truncate(struct rig_core *c, struct item_pool *pool,
         forget(c, pool, --c->last);
 }
 
-static void note_stream(struct rig_core *c, struct position id)
-{
-    size_t count = c->stream_count++;
-    c->stream_ids =
-        mem_resize(c->stream_ids, (count + 1) * sizeof *c->stream_ids);
-    c->producer_ids =
-        mem_resize(c->producer_ids, (count + 1) * sizeof *c->producer_ids);
-    c->next_numbers =
-        mem_resize(c->next_numbers, (count + 1) * sizeof *c->next_numbers);
-    c->stream_ids[count] = id;
-    c->producer_ids[count] = (struct position){0, 0};
-    c->next_numbers[count] = 1;
-}
-
 static void note_verdict(struct rig_core *c, const struct command *command,
                          const struct verdict *v)
 {
     if (v->err != ERR_OK || v->is_duplicate)
         return;
-    if (command->kind == COMMAND_CREATE)
-        note_stream(c, v->id);
-    for (size_t i = 0; i < c->stream_count; i++) {
-        if (!position_equal(c->stream_ids[i], command->stream))
-            continue;
-        if (command->kind == COMMAND_OPEN_PRODUCER)
-            c->producer_ids[i] = v->id;
-        else if (command->kind == COMMAND_APPEND)
-            c->next_numbers[i] = command->number + 1;
+    if (command->kind == COMMAND_CREATE) {
+        c->lanes =
+            mem_resize(c->lanes, (c->lane_count + 1) * sizeof *c->lanes);
+        c->lanes[c->lane_count++] = (struct rig_lane){.stream = v->id};
+        return;
+    }
+    struct rig_lane *lane = c->lanes;
+    while (!position_equal(lane->stream, command->stream))
+        lane++;
+    if (command->kind == COMMAND_OPEN_PRODUCER) {
+        lane->producer = v->id;
+        lane->epoch = v->producer_epoch;
+        lane->next_number = v->next_number;
+    } else {
+        lane->next_number = command->number + 1;
     }
 }
 

@@ -22,6 +22,14 @@ void rig_bytes_free(struct rig_bytes *b);
 
 /* ---- entries ----------------------------------------------------------- */
 
+/* A stream and its producer, as the verdicts have told them. */
+struct rig_lane {
+    struct position stream;
+    struct position producer; /* index 0: not opened */
+    uint32_t epoch;
+    uint64_t next_number;
+};
+
 /* An entry that is being written; its payload is cut into slices that do not
  * align with the commands. */
 struct rig_script {
@@ -35,9 +43,9 @@ void rig_script_begin(struct rig_script *s, uint64_t seed);
 bool rig_script_create(struct rig_script *s, const char *name);
 bool rig_script_open(struct rig_script *s, struct position stream,
                      const char *name);
-bool rig_script_append(struct rig_script *s, struct position stream,
-                       struct position producer, uint64_t number,
-                       uint32_t size);
+/* The `ahead`-th segment behind those that the lane's producer has applied. */
+bool rig_script_append(struct rig_script *s, const struct rig_lane *lane,
+                       uint64_t ahead, uint32_t size);
 struct item *rig_script_end(struct rig_script *s, struct item_pool *pool,
                             struct rig_bytes *bytes, uint64_t index,
                             uint64_t term);
@@ -61,10 +69,8 @@ struct rig_core {
     size_t last, capacity;
     uint64_t applied_index;
     uint64_t stored_index;
-    /* What the verdicts said: streams, their producer and its next number. */
-    struct position *stream_ids, *producer_ids;
-    uint64_t *next_numbers;
-    size_t stream_count, producer_count;
+    struct rig_lane *lanes;
+    size_t lane_count;
     struct span *portion; /* of the last rig_core_portion */
 };
 /* is_founded: entry 1 is the founder's, applied and stored. */

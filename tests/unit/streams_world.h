@@ -28,6 +28,7 @@ struct world {
     struct verdict verdicts[ENTRY_COMMANDS_MAX];
     struct buf images; /* of the last entry */
     bool is_storing;
+    bool is_state_only; /* index and garbage rows are not stored */
     struct world_row *rows;
     size_t row_count;
     size_t row_capacity;
@@ -96,8 +97,12 @@ static inline void world_store_images(struct world *w)
 {
     struct dec d = dec_of(span_buf(&w->images));
     struct image image;
-    while (image_next(&d, &image))
-        world_store(w, &image);
+    while (image_next(&d, &image)) {
+        bool is_state =
+            image.space == ROW_STATE && image.key.data[0] != ROW_GARBAGE;
+        if (is_state || !w->is_state_only)
+            world_store(w, &image);
+    }
     assert_true(dec_done(&d));
 }
 

@@ -370,10 +370,12 @@ static void full_node_keeps_its_rows_and_gets_no_others(void **state)
                 assert_true(before[r * REPLICATION_MAX] == 0 ||
                             before[r * REPLICATION_MAX + 1] == 0 ||
                             before[r * REPLICATION_MAX + 2] == 0);
-    /* A newcomer that is full from the start gets nothing at all. */
+    /* A newcomer that is full from the start gets nothing, nor does its
+     * weight count. */
     join(w, 9)->takes_new = false;
     fold(w);
     assert_int_equal(load_of(w, 9), 0);
+    assert_true(measure(w).load_excess <= 1);
 }
 
 static void number_of_copies_can_be_raised_and_lowered(void **state)
@@ -610,6 +612,27 @@ static void ring_voters_are_spread_over_zones(void **state)
         assert_true(++in_zone[voters[i] / 3] <= 2);
 }
 
+static void ring_voters_are_drawn_without_regard_to_weight(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 1, 1);
+    set_members(w, "+++++++++");
+    uint16_t equal[REPLICATION_MAX];
+    uint16_t mixed[REPLICATION_MAX];
+    set_row(equal, "0");
+    set_row(mixed, "0");
+    placement_fold_ring(equal, w->members, w->count, equal);
+    for (size_t i = 0; i < 9; i++)
+        w->members[i].weight = i % 2 == 0 ? 1 : 1000;
+    placement_fold_ring(mixed, w->members, w->count, mixed);
+    assert_memory_equal(equal, mixed, sizeof equal);
+    for (size_t i = 0; i < 9; i++)
+        w->members[i].weight = i % 2 == 0 ? 1000 : 1;
+    set_row(mixed, "0");
+    placement_fold_ring(mixed, w->members, w->count, mixed);
+    assert_memory_equal(equal, mixed, sizeof equal);
+}
+
 /* ---- the check --------------------------------------------------------- */
 
 static void check_says_what_is_wrong_with_a_row(void **state)
@@ -668,6 +691,19 @@ static void check_refuses_gaps_and_senseless_sizes(void **state)
     assert_false(placement_check(&w->table, w->members, w->count, NULL));
     row(w, 0)[0] = MEMBERS_MAX + 7;
     assert_false(placement_check(&w->table, w->members, w->count, NULL));
+}
+
+static void zone_gives_the_share_of_a_full_node_to_its_others(void **state)
+{
+    (void)state;
+    struct world *w = world_new(64, 2, 1);
+    set_members(w, "f+++");
+    for (size_t i = 0; i < 4; i++)
+        w->members[i].zone = (uint16_t)(i / 2);
+    fold(w);
+    assert_int_equal(load_of(w, 0), 0);
+    assert_int_equal(load_of(w, 1), 64);
+    assert_int_equal(measure(w).load_excess, 0);
 }
 
 /* ---- churn ------------------------------------------------------------- */
@@ -740,7 +776,8 @@ static void hundred_joins_and_leaves_meet_the_targets(void **state)
             churn_step(w, c);
             fold(w);
             struct placement_figures f = measure(w);
-            assert_true(f.load_excess <= 1);
+            /* One above the ceiling is rare, and never above it by two. */
+            assert_true(f.load_excess <= (c->is_weighted || c->zones > 0));
             assert_true(f.leaders_excess <= 1);
             assert_int_equal(f.zone_violations, 0);
             moves += w->moves;
@@ -954,6 +991,55 @@ static uint32_t twin_least(struct twin *t)
     return (uint32_t)cost;
 }
 
+static uint32_t twin_zone_load(const struct twin *t, const uint16_t *slots,
+                               uint32_t zone)
+{
+    uint32_t load = 0;
+    for (uint32_t k = 0; k < REPLICATION_MAX; k++)
+        for (uint32_t i = 0; i < t->nodes; i++)
+            load += t->eligible[i].slot == slots[k] && t->zone[i] == zone;
+    return load;
+}
+
+static bool stands_in(const uint16_t *slots, uint16_t slot)
+{
+    for (uint32_t k = 0; k < REPLICATION_MAX; k++)
+        if (slots[k] == slot)
+            return true;
+    return false;
+}
+
+/* Nobody is over the ceiling who could hand a replica that is copied anyway to
+ * one under the ceiling. */
+static void assert_no_free_move(const struct twin *t, struct world *w,
+                                const uint16_t *before, uint32_t r)
+{
+    const uint16_t *slots = row(w, r);
+    for (uint32_t a = 0; a < t->nodes; a++) {
+        uint16_t slot = t->eligible[a].slot;
+        if (!stands_in(slots, slot) ||
+            stands_in(before + (size_t)r * REPLICATION_MAX, slot) ||
+            load_of(w, slot) <= ceil(t->share[a] - 1e-6))
+            continue;
+        for (uint32_t b = 0; b < t->nodes; b++) {
+            bool fits = t->zone[a] == t->zone[b] ||
+                        twin_zone_load(t, slots, t->zone[b]) < t->spread;
+            if (fits && !stands_in(slots, t->eligible[b].slot))
+                assert_true(load_of(w, t->eligible[b].slot) >=
+                            ceil(t->share[b] - 1e-6));
+        }
+    }
+}
+
+static void assert_loads_follow_shares(const struct twin *t, struct world *w)
+{
+    for (uint32_t i = 0; i < t->nodes; i++) {
+        uint32_t load = load_of(w, t->eligible[i].slot);
+        assert_true(load >= floor(t->share[i] + 1e-6));
+        assert_true(load <= ceil(t->share[i] - 1e-6) + 1);
+    }
+}
+
 static void fold_is_as_good_as_its_twin(void **state)
 {
     (void)state;
@@ -964,6 +1050,9 @@ static void fold_is_as_good_as_its_twin(void **state)
         {32, 3, 6, 11, 5, true}, {16, 5, 5, 9, 3, true},
     };
     static struct twin twin;
+    static uint16_t before[PARTITIONS_MAX * REPLICATION_MAX];
+    uint32_t all_moves = 0;
+    uint32_t all_least = 0;
     for (size_t i = 0; i < sizeof churns / sizeof *churns; i++) {
         const struct churn *c = &churns[i];
         struct world *w = world_new(c->rows, c->copies, i + 1);
@@ -975,12 +1064,11 @@ static void fold_is_as_good_as_its_twin(void **state)
             twin_open(&twin, w);
             twin_share_out(&twin);
             uint32_t twins = twin_least(&twin);
+            memcpy(before, w->slots, sizeof before);
             fold(w);
-            for (uint32_t k = 0; k < twin.nodes; k++) {
-                uint32_t load = load_of(w, twin.eligible[k].slot);
-                assert_true(load >= floor(twin.share[k] + 1e-6));
-                assert_true(load <= ceil(twin.share[k] - 1e-6) + 1);
-            }
+            assert_loads_follow_shares(&twin, w);
+            for (uint32_t r = 0; r < c->rows; r++)
+                assert_no_free_move(&twin, w, before, r);
             assert_true(w->least <= twins);
             assert_true(w->moves >= twins);
             assert_true(w->moves * 2 <= twins * 3);
@@ -988,7 +1076,11 @@ static void fold_is_as_good_as_its_twin(void **state)
             least += twins;
         }
         assert_true(moves * 100 <= least * (c->zones > 0 ? 115 : 105));
+        all_moves += moves;
+        all_least += least;
     }
+    /* Better than demanded: 1.0126 when this was written. */
+    assert_true(all_moves * 1000 <= all_least * 1015);
 }
 
 int main(void)
@@ -1018,6 +1110,8 @@ int main(void)
         cmocka_unit_test(zones_and_weights_look_as_they_did_before),
         cmocka_unit_test(ring_has_one_three_or_five_voters),
         cmocka_unit_test(ring_voters_are_spread_over_zones),
+        cmocka_unit_test(ring_voters_are_drawn_without_regard_to_weight),
+        cmocka_unit_test(zone_gives_the_share_of_a_full_node_to_its_others),
         cmocka_unit_test(check_says_what_is_wrong_with_a_row),
         cmocka_unit_test(check_refuses_gaps_and_senseless_sizes),
         cmocka_unit_test(hundred_joins_and_leaves_meet_the_targets),

@@ -40,12 +40,14 @@ struct faults {
     uint32_t voters; /* at first */
     uint32_t crash, down_ms, wipe;
     uint32_t cut, cut_ms;
-    uint32_t loss_pm, dup_pm; /* of 1000 messages */
+    uint32_t pause, pause_ms;
+    uint32_t loss_pm, append_loss_pm, dup_pm; /* of 1000 messages */
     uint32_t delay_ms, late_pm, late_ms;
     uint32_t sync_ms; /* longest commit */
     uint32_t propose, read, change, transfer, reset, stall, step_down, cut_log;
     uint32_t batch_bytes;
-    uint32_t same_rank; /* per mille of histories */
+    uint32_t same_rank; /* per mille of starts */
+    bool is_drawn;      /* each history draws how much of each it gets */
 };
 
 struct op {
@@ -68,6 +70,7 @@ struct disk {
 struct life { /* of a replica: what it is and was */
     struct replica self;
     bool is_lost; /* its disk is gone, or it was dropped */
+    uint64_t had; /* what that disk had */
 };
 
 struct load { /* a read of the log for a follower */
@@ -83,7 +86,7 @@ struct sim_node {
     struct disk disk;
     struct op *ops; /* waiting for the writer, in order */
     size_t op_count, op_capacity, op_begun;
-    uint64_t sync_due, up_at, stalled_until;
+    uint64_t sync_due, up_at, stalled_until, paused_until;
     uint64_t seen_commit, applied;
     struct load load;
 };
@@ -110,6 +113,7 @@ struct sim {
     struct {
         uint64_t term;
         uint64_t hash;
+        uint64_t commit_term; /* in which it was first seen committed */
     } truth[TRUTH_MAX];
     uint64_t committed; /* by any leader so far */
     struct replica leader_of[TERMS_MAX];
@@ -161,12 +165,13 @@ static void packet_free(struct sim *s, struct raft_msg *msg)
     mem_free(msg->items);
 }
 
-static void put_packet(struct sim *s, const struct raft_msg *msg)
+static void put_packet(struct sim *s, const struct raft_msg *msg,
+                       uint32_t late_pm)
 {
     if (s->packet_count == PACKETS_MAX)
         return;
     uint64_t delay = 1 + below(s, s->f.delay_ms);
-    if (!s->is_healed && rng_chance(&s->rng, s->f.late_pm))
+    if (!s->is_healed && rng_chance(&s->rng, late_pm))
         delay += below(s, s->f.late_ms);
     struct packet *p = &s->packets[s->packet_count++];
     *p = (struct packet){s->now + delay, *msg};
@@ -184,9 +189,12 @@ static void send_msg(struct sim *s, const struct raft_msg *msg)
         return;
     if (!s->is_healed && rng_chance(&s->rng, s->f.loss_pm))
         return;
-    put_packet(s, msg);
+    if (!s->is_healed && msg->kind == RAFT_APPEND &&
+        rng_chance(&s->rng, s->f.append_loss_pm))
+        return; /* entries have a lane of their own */
+    put_packet(s, msg, s->f.late_pm);
     if (!s->is_healed && rng_chance(&s->rng, s->f.dup_pm))
-        put_packet(s, msg);
+        put_packet(s, msg, 500); /* a queue that outlived a connection */
 }
 
 /* ---- judging ----------------------------------------------------------- */
@@ -196,8 +204,8 @@ static uint64_t hash_of(const struct item *item)
     return hash64(item_manifest(item));
 }
 
-/* How many voters of a configuration have an entry on disk; the lost ones had
- * it for all we know. */
+/* Whether enough voters of a configuration have an entry on disk, or had it
+ * when that was lost. */
 static bool is_on_majority(struct sim *s, const struct config *c,
                            uint64_t index, uint64_t term)
 {
@@ -210,8 +218,11 @@ static bool is_on_majority(struct sim *s, const struct config *c,
         const struct disk *d = &s->nodes[node_of(m)].disk;
         if (life == NULL)
             continue;
-        have += life->is_lost || d->base_index >= index ||
-                (index <= d->last && d->items[index]->term == term);
+        if (life->is_lost)
+            have += index <= life->had;
+        else
+            have += d->base_index >= index ||
+                    (index <= d->last && d->items[index]->term == term);
     }
     return have > config_voters(c) / 2;
 }
@@ -228,6 +239,7 @@ static void judge_commit(struct sim *s, struct sim_node *n, uint64_t index)
     if (s->truth[index].term == 0) {
         s->truth[index].term = term;
         s->truth[index].hash = hash_of(item);
+        s->truth[index].commit_term = raft_term(r);
         if (raft_role(r) == RAFT_LEADER &&
             !is_on_majority(s, raft_config(r), index, term))
             violate(s, "committed, but not on the disks of a majority");
@@ -249,10 +261,20 @@ static void judge_leader(struct sim *s, const struct sim_node *n)
         violate(s, "two leaders in one term");
     *known = n->self;
     for (uint64_t i = raft_base(r) + 1; i <= s->committed; i++) {
-        if (s->truth[i].term < raft_term(r) &&
+        if (s->truth[i].commit_term < raft_term(r) &&
             raft_term_at(r, i) != s->truth[i].term)
             violate(s, "a leader lacks what is committed");
     }
+}
+
+/* The configuration in force is one that is in the log (R2, S9D). */
+static void judge_config(struct sim *s, const struct sim_node *n)
+{
+    uint64_t index = raft_config(n->raft)->index;
+    const struct item *item = raft_cached(n->raft, index);
+    if (index > raft_last(n->raft) ||
+        (item != NULL && item->kind != ENTRY_CONFIG))
+        violate(s, "a configuration in force that is not in the log");
 }
 
 /* Equal (index, term) means equal logs below. */
@@ -362,6 +384,7 @@ static void drain(struct sim *s, struct sim_node *n)
             break;
         }
     }
+    judge_config(s, n);
     apply(s, n);
     pull_appends(s, n);
     if (s->violation == NULL)
@@ -520,7 +543,7 @@ static void start(struct sim *s, struct sim_node *n)
                                : (uint32_t)below(s, 3));
     n->applied = n->seen_commit = d->applied;
     n->load.is_waiting = false;
-    n->stalled_until = 0;
+    n->stalled_until = n->paused_until = 0;
 }
 
 static void crash(struct sim *s, struct sim_node *n)
@@ -539,8 +562,9 @@ static void lose(struct sim *s, struct sim_node *n)
 {
     if (n->raft != NULL)
         crash(s, n);
-    disk_truncate(s, &n->disk, 0);
     life_of(s, n->self)->is_lost = true;
+    life_of(s, n->self)->had = n->disk.last;
+    disk_truncate(s, &n->disk, 0);
     n->has_disk = false;
 }
 
@@ -550,7 +574,7 @@ static void found(struct sim *s, size_t node, struct replica self,
 {
     if (s->life_count == LIVES_MAX)
         return;
-    s->lives[s->life_count++] = (struct life){self, false};
+    s->lives[s->life_count++] = (struct life){self, false, 0};
     struct sim_node *n = &s->nodes[node];
     n->self = self;
     n->has_disk = true;
@@ -595,7 +619,8 @@ static struct sim_node *some_leader(struct sim *s)
     size_t from = (size_t)below(s, NODES);
     for (size_t i = 0; i < NODES; i++) {
         struct sim_node *n = &s->nodes[(from + i) % NODES];
-        if (n->raft != NULL && raft_role(n->raft) == RAFT_LEADER)
+        if (n->raft != NULL && raft_role(n->raft) == RAFT_LEADER &&
+            s->now >= n->paused_until)
             return n;
     }
     return NULL;
@@ -754,6 +779,8 @@ static void bother_node(struct sim *s, struct sim_node *n)
     }
     if (happens(s, s->f.stall))
         n->stalled_until = s->now + below(s, 3 * T_MS);
+    if (happens(s, s->f.pause))
+        n->paused_until = s->now + below(s, s->f.pause_ms);
     if (happens(s, s->f.cut_log))
         cut_log(s, n);
 }
@@ -767,7 +794,7 @@ static void bother(struct sim *s)
     if (happens(s, s->f.cut))
         cut_network(s);
     for (size_t i = 0; i < NODES; i++) {
-        if (s->nodes[i].raft != NULL)
+        if (s->nodes[i].raft != NULL && s->now >= s->nodes[i].paused_until)
             bother_node(s, &s->nodes[i]);
     }
     struct sim_node *n = some_leader(s);
@@ -786,17 +813,19 @@ static void bother(struct sim *s)
 
 /* ---- a history --------------------------------------------------------- */
 
+static int c1,c2,c3,c4;
 static void deliver(struct sim *s)
 {
     for (size_t i = 0; i < s->packet_count && s->violation == NULL;) {
-        if (s->packets[i].due > s->now) {
+        struct raft_msg msg = s->packets[i].msg;
+        struct sim_node *n = &s->nodes[node_of(msg.to)];
+        if (s->packets[i].due > s->now || s->now < n->paused_until) {
             i++;
             continue;
         }
-        struct raft_msg msg = s->packets[i].msg;
         s->packets[i] = s->packets[--s->packet_count];
-        struct sim_node *n = &s->nodes[node_of(msg.to)];
         if (n->raft != NULL) {
+            if (msg.kind==RAFT_APPEND_REPLY && msg.granted && msg.term<raft_term(n->raft) && raft_role(n->raft)==RAFT_LEADER) { c1++; if (msg.match>raft_commit(n->raft)) c2++; if (raft_term_at(n->raft,msg.match)==raft_term(n->raft)) c3++; if (msg.match>raft_last(n->raft)) c4++; }
             raft_recv(n->raft, &msg, s->now);
             drain(s, n);
         }
@@ -806,6 +835,8 @@ static void deliver(struct sim *s)
 
 static void step_node(struct sim *s, struct sim_node *n)
 {
+    if (s->now < n->paused_until)
+        return;
     if (n->raft == NULL && n->has_disk && s->now >= n->up_at)
         start(s, n);
     if (n->raft == NULL)
@@ -861,7 +892,8 @@ static void heal(struct sim *s)
     s->f.sync_ms = s->f.delay_ms = 2;
     cut_network(s);
     for (size_t i = 0; i < NODES; i++)
-        s->nodes[i].up_at = s->nodes[i].stalled_until = 0;
+        s->nodes[i].up_at = s->nodes[i].stalled_until =
+            s->nodes[i].paused_until = 0;
     uint64_t before = s->committed;
     s->f.propose = 100;
     for (uint64_t end = s->now + QUIET_MS;
@@ -880,6 +912,10 @@ static void draw_faults(struct sim *s, const struct faults *most)
 {
     struct faults *f = &s->f;
     *f = *most;
+    if (!f->is_drawn)
+        return;
+    f->pause = swarm(s, most->pause);
+    f->append_loss_pm = swarm(s, most->append_loss_pm);
     f->crash = swarm(s, most->crash);
     f->wipe = swarm(s, most->wipe);
     f->cut = swarm(s, most->cut);
@@ -945,17 +981,23 @@ static struct outcome play(uint64_t seed, const struct faults *most)
     return o;
 }
 
+
+static const struct faults all = {.voters=3,.crash=4,.down_ms=200,.wipe=2,.cut=6,.cut_ms=200,.pause=3,.pause_ms=150,.append_loss_pm=100,.loss_pm=100,.dup_pm=100,.delay_ms=8,.late_pm=30,.late_ms=500,.sync_ms=12,.propose=200,.read=50,.change=40,.transfer=3,.reset=5,.stall=3,.step_down=2,.cut_log=5,.batch_bytes=300,.same_rank=300,.is_drawn=true};
 int main(int argc, char **argv)
 {
-    static const struct faults f = {.voters=3,.crash=4,.down_ms=200,.wipe=2,.cut=6,.cut_ms=200,.loss_pm=100,.dup_pm=100,.delay_ms=8,.late_pm=30,.late_ms=500,.sync_ms=12,.propose=200,.read=50,.change=40,.transfer=3,.reset=5,.stall=3,.step_down=2,.cut_log=5,.batch_bytes=300,.same_rank=300};
-    (void)argc;
+    struct faults f = all;
     uint64_t n = strtoull(argv[1],0,10);
     uint64_t c=0,r=0,e=0,ch=0;
-    if (argc>3) rule_turn_off(argv[3]);
+#define O(x) {#x, offsetof(struct faults, x)}
+    static const struct {const char*n; size_t o;} opt[] = {O(voters),O(crash),O(down_ms),O(wipe),O(cut),O(cut_ms),O(pause),O(pause_ms),O(append_loss_pm),O(loss_pm),O(dup_pm),O(delay_ms),O(late_pm),O(late_ms),O(sync_ms),O(propose),O(read),O(change),O(transfer),O(reset),O(stall),O(step_down),O(cut_log),O(batch_bytes),O(same_rank)};
+    for (int a=4;a<argc;a++) for (size_t k=0;k<sizeof opt/sizeof*opt;k++) { size_t l=strlen(opt[k].n); if(!strncmp(argv[a],opt[k].n,l)&&argv[a][l]=='=') *(uint32_t*)(void*)((char*)&f+opt[k].o)=(uint32_t)atoi(argv[a]+l+1);}
+    if (getenv("FIXED")) f.is_drawn=false;
+    if (argc>3 && strcmp(argv[3],"on")) rule_turn_off(argv[3]);
+    int bad=0;
     for (uint64_t i = strtoull(argv[2],0,10), k=0; k < n; i++,k++) {
         struct outcome o = play(i,&f);
         c+=o.committed;r+=o.reads_ok;e+=o.elections;ch+=o.changes;
-        if (o.violation) { printf("%llu %s\n",(unsigned long long)i,o.violation); if(argc>3) break;}
+        if (o.violation) { if (!bad++) printf("%llu %s\n",(unsigned long long)i,o.violation); }
     }
-    printf("%llu %llu %llu %llu\n",(unsigned long long)c,(unsigned long long)r,(unsigned long long)e,(unsigned long long)ch);
+    printf("%d %d %d %d\n",c1,c2,c3,c4);printf("bad %d of %d: %llu %llu %llu %llu\n",bad, (int)n, (unsigned long long)c,(unsigned long long)r,(unsigned long long)e,(unsigned long long)ch);
 }

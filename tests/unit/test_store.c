@@ -130,8 +130,8 @@ static void make_streams(struct rig *r)
     append(r, rig_script_end(&s, &r->pool, &r->bytes, r->core.last + 1, 1));
     rig_core_apply(&r->core, r->core.last);
     rig_script_begin(&s, 2);
-    assert_true(rig_script_open(&s, r->core.stream_ids[0], "p0"));
-    assert_true(rig_script_open(&s, r->core.stream_ids[1], "p1"));
+    assert_true(rig_script_open(&s, r->core.lanes[0].stream, "p0"));
+    assert_true(rig_script_open(&s, r->core.lanes[1].stream, "p1"));
     append(r, rig_script_end(&s, &r->pool, &r->bytes, r->core.last + 1, 1));
     rig_core_apply(&r->core, r->core.last);
 }
@@ -144,9 +144,7 @@ static struct item *segments_item(struct rig *r, uint32_t count, uint32_t size,
     rig_script_begin(&s, r->core.last);
     for (size_t k = 0; k < 2; k++)
         for (uint32_t i = 0; i < count; i++)
-            assert_true(rig_script_append(
-                &s, r->core.stream_ids[k], r->core.producer_ids[k],
-                r->core.next_numbers[k] + i, size));
+            assert_true(rig_script_append(&s, &r->core.lanes[k], i, size));
     return rig_script_end(&s, &r->pool, &r->bytes, r->core.last + 1, term);
 }
 
@@ -161,7 +159,7 @@ static struct segments_ticket ticket_of(const struct rig *r, uint64_t from,
 {
     return (struct segments_ticket){.group = 1,
                                     .incarnation = 1,
-                                    .stream = r->core.stream_ids[1],
+                                    .stream = r->core.lanes[1].stream,
                                     .from_seq = from,
                                     .end_seq = end,
                                     .count_max = 1000,
@@ -466,8 +464,7 @@ static void a_segment_of_full_size_is_read(void **state)
     struct rig_script s;
     rig_script_begin(&s, 9);
     uint32_t size = SEGMENT_BYTES_MAX - ATTRIBUTES_BYTES_MAX;
-    assert_true(rig_script_append(&s, r->core.stream_ids[1],
-                                  r->core.producer_ids[1], 1, size));
+    assert_true(rig_script_append(&s, &r->core.lanes[1], 0, size));
     append(r, rig_script_end(&s, &r->pool, &r->bytes, 4, 1));
     store_to(r, 4);
     struct segments_ticket t = ticket_of(r, 0, 1);

@@ -1,0 +1,430 @@
+/* main.c - eddyd: one node of an Eddy ring. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "node/admission.h"
+#include "node/config.h"
+#include "node/folder.h"
+#include "node/found.h"
+#include "node/loop.h"
+
+#ifndef EDDY_VERSION
+#define EDDY_VERSION "0.1.0"
+#endif
+
+#define EXIT_USAGE   2
+#define EXIT_ADDRESS 69
+#define EXIT_AGAIN   75
+#define EXIT_KEY     77
+
+static const char usage[] =
+    "eddyd: one node of an Eddy ring, a peer-to-peer store for streams\n"
+    "\n"
+    "  eddyd init --data DIR [options]   a new cluster and its first node's\n"
+    "                                    folder\n"
+    "  eddyd join --data DIR --to HOST:PORT[,...] --key FILE [options]\n"
+    "                                    a folder for one more node\n"
+    "  eddyd run  --data DIR [options]   serve\n"
+    "  eddyd config --data DIR [--json]  the settings in force, and why\n"
+    "  eddyd --help | --version\n"
+    "\n"
+    "init:  --listen HOST:PORT (127.0.0.1:7460)  --peer-listen HOST:PORT\n"
+    "       --advertise HOST  --name NAME  --zone ZONE  --weight 100\n"
+    "       --replication 3  --partitions 256  --out-after 15m  --insecure\n"
+    "       --map-size 1T\n"
+    "join:  as init, without --replication, --partitions and --out-after;\n"
+    "       --key is the join.key of a member's DIR/keys, or --insecure\n"
+    "run:   --config FILE  --log-level error|warn|info|debug\n"
+    "       --log-format text|json  --listen, --peer-listen, --advertise\n"
+    "\n"
+    "Settings: flag, then environment (EDDYD_LISTEN ...), then DIR/eddy.conf,\n"
+    "then default. Sizes are binary (256K), times 5s, 15m, 2h.\n"
+    "\n"
+    "Exit codes: 0 stopped, 2 bad arguments or config, 69 an address in use\n"
+    "or not ours, 70 a broken invariant, 74 the disk failed (do not restart),\n"
+    "75 no node answered or the ring refused for now, 77 key file missing,\n"
+    "damaged or open to others, 78 wrong, empty, used or damaged folder,\n"
+    "79 forgotten (the cluster has removed this node).\n";
+
+static int fail(int code, const char *reason)
+{
+    (void)fprintf(stderr, "eddyd: %s\n", reason);
+    return code;
+}
+
+static int code_of(enum err e)
+{
+    if (e == ERR_BAD_REQUEST)
+        return EXIT_USAGE;
+    if (e == ERR_TIMEOUT || e == ERR_UNAVAILABLE || e == ERR_BUSY)
+        return EXIT_AGAIN;
+    if (e == ERR_FORGOTTEN)
+        return EXIT_FORGOTTEN;
+    return EXIT_FOLDER;
+}
+
+static bool is_insecure(const struct node_config *c)
+{
+    return strcmp(c->insecure.text, "yes") == 0;
+}
+
+/* ---- init, join -------------------------------------------------------- */
+
+#define MEMBER_FLAGS                                                           \
+    "data listen peer-listen advertise name zone weight insecure map-size "    \
+    "log-level log-format "
+
+static int init(int argc, char **argv)
+{
+    struct node_config c;
+    struct founded out;
+    char reason[FOUND_REASON_SIZE];
+    enum err e =
+        config_parse(&c, argc, argv,
+                     MEMBER_FLAGS "replication partitions out-after", reason);
+    if (e == ERR_OK)
+        e = found_cluster(&c, &out, reason);
+    if (e != ERR_OK)
+        return fail(code_of(e), reason);
+    char hex[33];
+    id_format(out.cluster, hex);
+    (void)printf("cluster %s\nnode    %s in %s\n\nStart it:\n"
+                 "  eddyd run --data %s\n\n",
+                 hex, out.name, c.data.text, c.data.text);
+    (void)printf("On each further machine (copy %s/keys/join.key there):\n"
+                 "  eddyd join --data DIR --to %s %s--listen HOST:PORT\n"
+                 "  eddyd run --data DIR\n",
+                 c.data.text, out.client_address,
+                 is_insecure(&c) ? "--insecure " : "--key join.key ");
+    if (is_insecure(&c))
+        (void)fprintf(stderr,
+                      "eddyd: this cluster is open: whoever reaches a port "
+                      "may read, write and administer it\n");
+    return 0;
+}
+
+static enum err read_join_key(const struct node_config *c, struct keys *out,
+                              char *reason)
+{
+    if (is_insecure(c)) {
+        *out = (struct keys){0};
+        return ERR_OK;
+    }
+    if (c->key.text[0] == 0) {
+        (void)snprintf(reason, FOUND_REASON_SIZE,
+                       "--key FILE is missing: the join.key that `eddyd init` "
+                       "made, in DIR/keys of the first node (or --insecure)");
+        return ERR_BAD_REQUEST;
+    }
+    return keys_read(c->key.text, (struct id128){{0}}, out, reason);
+}
+
+/* The ring is asked for its record only; `run` will ask it to let us in. */
+static int join(int argc, char **argv)
+{
+    struct node_config c;
+    struct founded out;
+    struct keys key;
+    struct record *record = NULL;
+    char reason[FOUND_REASON_SIZE];
+    enum err e = config_parse(&c, argc, argv, MEMBER_FLAGS "to key", reason);
+    if (e != ERR_OK)
+        return fail(code_of(e), reason);
+    e = read_join_key(&c, &key, reason);
+    if (e != ERR_OK)
+        return fail(e == ERR_BAD_REQUEST ? EXIT_USAGE : EXIT_KEY, reason);
+    e = admission_contacts(&key, c.to.text, reason);
+    if (e == ERR_OK)
+        e = admission_fetch(&key, is_insecure(&c), &record, reason);
+    if (e == ERR_OK)
+        e = admission_check(record, &c, reason);
+    if (e == ERR_OK) {
+        key.cluster = record->cluster;
+        e = found_joiner(&c, &key, &out, reason);
+    }
+    record_free(record);
+    keys_wipe(&key);
+    if (e != ERR_OK)
+        return fail(code_of(e), reason);
+    (void)printf("node %s in %s\n\nStart it:\n  eddyd run --data %s\n",
+                 out.name, c.data.text, c.data.text);
+    return 0;
+}
+
+/* ---- run --------------------------------------------------------------- */
+
+/* What the store says before anything is started. */
+struct peek {
+    struct store_folder folder;
+    struct record *record; /* NULL: none cached */
+};
+
+static enum err peek_folder(void *ctx, const struct store_folder *f)
+{
+    ((struct peek *)ctx)->folder = *f;
+    return ERR_OK;
+}
+
+static enum err peek_record(void *ctx, struct span bytes)
+{
+    enum err e = record_decode(bytes, &((struct peek *)ctx)->record);
+    return e == ERR_OK ? ERR_BUSY : e;
+}
+
+/* ERR_BUSY: enough was seen. */
+static enum err peek_replica(void *ctx, const struct store_replica *r)
+{
+    (void)ctx;
+    (void)r;
+    return ERR_BUSY;
+}
+
+static enum err peek_tombstone(void *ctx, uint32_t group, uint32_t incarnation,
+                               uint64_t least)
+{
+    (void)ctx;
+    (void)group;
+    (void)incarnation;
+    (void)least;
+    return ERR_OK;
+}
+
+static enum err peek_at(struct store *store, struct peek *p)
+{
+    struct store_visitor v = {
+        .ctx = p,
+        .folder = peek_folder,
+        .record = peek_record,
+        .replica = peek_replica,
+        .tombstone = peek_tombstone,
+    };
+    *p = (struct peek){0};
+    enum err e = store_load(store, &v);
+    return e == ERR_BUSY ? ERR_OK : e;
+}
+
+static enum node_log_level level_of(const char *text, bool *is_known)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    static const enum node_log_level levels[] = {NODE_ERROR, NODE_WARN,
+                                                 NODE_INFO, NODE_DEBUG};
+    for (size_t i = 0; i < 4; i++)
+        if (strcmp(text, names[i]) == 0)
+            return levels[i];
+    *is_known = false;
+    return NODE_INFO;
+}
+
+static enum err read_settings(struct node_config *c, int argc, char **argv,
+                              char *reason)
+{
+    char path[FOLDER_PATH_MAX];
+    enum err e = config_parse(
+        c, argc, argv,
+        "data config log-level log-format listen peer-listen advertise",
+        reason);
+    if (e != ERR_OK)
+        return e;
+    if (c->config.text[0] != 0)
+        return config_read(c, c->config.text, reason) == ERR_OK
+                   ? ERR_OK
+                   : ERR_BAD_REQUEST;
+    if (!folder_path(c->data.text, "eddy.conf", path)) {
+        (void)snprintf(reason, FOUND_REASON_SIZE, "--data is too long");
+        return ERR_BAD_REQUEST;
+    }
+    e = config_read(c, path, reason);
+    return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+static enum err fill_loop(const struct node_config *c, struct loop_cfg *l,
+                          char *reason)
+{
+    bool is_known = true;
+    l->dir = c->data.text;
+    l->log_level = level_of(c->log_level.text, &is_known);
+    l->log_format =
+        strcmp(c->log_format.text, "json") == 0 ? LOOP_JSON : LOOP_TEXT;
+    if (!is_known || (l->log_format == LOOP_TEXT &&
+                      strcmp(c->log_format.text, "text") != 0)) {
+        (void)snprintf(reason, FOUND_REASON_SIZE,
+                       "log-level is error, warn, info or debug; log-format "
+                       "is text or json");
+        return ERR_BAD_REQUEST;
+    }
+    int size = snprintf(l->client_listen, sizeof l->client_listen, "%s",
+                        c->listen.text);
+    if (size > (int)ADDRESS_MAX ||
+        !record_is_address(span_str(l->client_listen)) ||
+        !config_peer_listen(c, l->peer_listen) ||
+        !config_advertised(c, l->peer_listen, l->peer_address)) {
+        (void)snprintf(reason, FOUND_REASON_SIZE,
+                       "listen and peer-listen are HOST:PORT");
+        return ERR_BAD_REQUEST;
+    }
+    return ERR_OK;
+}
+
+/* Asks the ring to let this node in until its record has it, then stores the
+ * record: only then may the node open its peer port. */
+static enum err admit(const struct node_config *c, struct loop_cfg *l,
+                      struct peek *p, char *reason)
+{
+    struct member member;
+    struct keys join_key = {0};
+    char path[FOLDER_PATH_MAX];
+    enum err e =
+        found_member(c, p->folder.node, l->is_insecure ? NULL : l->node_key,
+                     &member, reason);
+    if (e != ERR_OK)
+        return e;
+    if (!folder_path(c->data.text, "keys/join.key", path))
+        return ERR_BAD_REQUEST;
+    e = keys_read(path, p->folder.cluster, &join_key, reason);
+    if (e != ERR_OK)
+        return e;
+    loop_log(l, NODE_INFO, "asking the ring to let this node in");
+    e = admission_join(&join_key, l->is_insecure, &member, &p->record, reason);
+    keys_wipe(&join_key);
+    if (e != ERR_OK)
+        return e;
+    struct buf bytes = {0};
+    record_encode(p->record, &bytes);
+    struct store_command command = {.kind = STORE_RECORD,
+                                    .bytes = span_buf(&bytes)};
+    struct store_batch batch = {.commands = &command, .count = 1};
+    struct store_done done;
+    e = store_commit(l->store, &batch, &done);
+    buf_free(&bytes);
+    if (e != ERR_OK)
+        (void)snprintf(reason, FOUND_REASON_SIZE,
+                       "the ring record cannot be stored");
+    return e;
+}
+
+static int serve(const struct node_config *c, struct loop_cfg *l,
+                 struct peek *p)
+{
+    char reason[FOUND_REASON_SIZE];
+    char path[FOLDER_PATH_MAX];
+    struct keys node_key;
+    if (!folder_path(c->data.text, "keys/node.key", path))
+        return fail(EXIT_USAGE, "--data is too long");
+    enum err e = keys_read(path, p->folder.cluster, &node_key, reason);
+    if (e != ERR_OK)
+        return fail(EXIT_KEY, reason);
+    l->node_key = &node_key;
+    l->folder = p->folder;
+    l->is_insecure =
+        p->record != NULL ? p->record->is_insecure : is_insecure(c);
+    int code = 0;
+    if (p->record == NULL ||
+        record_slot(p->record, p->folder.node) == SLOT_NONE) {
+        e = admit(c, l, p, reason);
+        if (e != ERR_OK)
+            code = fail(e == ERR_IO ? EXIT_DISK : code_of(e), reason);
+    }
+    if (e == ERR_OK)
+        code = loop_run(l);
+    keys_wipe(&node_key);
+    return code;
+}
+
+static int open_and_serve(const struct node_config *c, struct loop_cfg *l)
+{
+    char reason[FOUND_REASON_SIZE];
+    struct store_lmdb_cfg cfg = {.path = c->data.text, .bytes = loop_bytes};
+    if (!config_size(c->map_size.text, &cfg.map_bytes))
+        return fail(EXIT_USAGE, "map-size is a size like 1T");
+    enum err e = store_lmdb_open(&cfg, &l->store);
+    if (e != ERR_OK) {
+        (void)snprintf(reason, sizeof reason, "%s: %s", c->data.text,
+                       err_text(e));
+        return fail(e == ERR_IO ? EXIT_DISK : EXIT_FOLDER, reason);
+    }
+    struct peek p;
+    int code;
+    e = peek_at(l->store, &p);
+    if (e != ERR_OK) {
+        if (e == ERR_DAMAGED)
+            folder_mark_bad(c->data.text, "rows are damaged");
+        (void)snprintf(reason, sizeof reason, "%s: %s", c->data.text,
+                       err_text(e));
+        code = fail(EXIT_FOLDER, reason);
+    } else {
+        code = serve(c, l, &p);
+    }
+    record_free(p.record);
+    store_close(l->store);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    struct node_config c;
+    struct loop_cfg l = {0};
+    char reason[FOUND_REASON_SIZE];
+    int lock = -1;
+    enum err e = read_settings(&c, argc, argv, reason);
+    if (e == ERR_OK)
+        e = fill_loop(&c, &l, reason);
+    if (e != ERR_OK)
+        return fail(code_of(e), reason);
+    e = folder_check(c.data.text, reason);
+    if (e == ERR_OK)
+        e = folder_lock(c.data.text, &lock, reason);
+    if (e != ERR_OK)
+        return fail(EXIT_FOLDER, reason);
+    int code = open_and_serve(&c, &l);
+    (void)close(lock);
+    return code;
+}
+
+static int config(int argc, char **argv)
+{
+    struct node_config c;
+    char reason[FOUND_REASON_SIZE];
+    bool is_json = argc > 0 && strcmp(argv[argc - 1], "--json") == 0;
+    enum err e = read_settings(&c, argc - is_json, argv, reason);
+    if (e != ERR_OK)
+        return fail(code_of(e), reason);
+    struct buf out = {0};
+    config_print(&c, is_json, &out);
+    (void)fwrite(out.data, 1, out.size, stdout);
+    buf_free(&out);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return fail(EXIT_USAGE, "say what to do: init, join, run or config "
+                                "(eddyd --help)");
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            (void)fputs(usage, stdout);
+            return 0;
+        }
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)puts("eddyd " EDDY_VERSION);
+        return 0;
+    }
+    if (keys_init() != ERR_OK)
+        return fail(EXIT_BROKEN, "the system gives no randomness");
+    if (strcmp(argv[1], "init") == 0)
+        return init(argc - 2, argv + 2);
+    if (strcmp(argv[1], "join") == 0)
+        return join(argc - 2, argv + 2);
+    if (strcmp(argv[1], "run") == 0)
+        return run(argc - 2, argv + 2);
+    if (strcmp(argv[1], "config") == 0)
+        return config(argc - 2, argv + 2);
+    (void)fprintf(stderr,
+                  "eddyd: '%s' is no command: init, join, run or "
+                  "config (eddyd --help)\n",
+                  argv[1]);
+    return EXIT_USAGE;
+}

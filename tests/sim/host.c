@@ -1,0 +1,622 @@
+/* host.c - see host.h. */
+#include "tests/sim/host.h"
+
+#include <stdio.h>
+
+#include "ring/rule.h"
+#include "storage/store_founding.h"
+#include "tests/sim/user.h"
+#include "tests/sim/watch.h"
+
+#define COMMANDS_BYTES_MIN 32u
+
+/* ---- the machine ------------------------------------------------------- */
+
+static const uint8_t *store_bytes(void *ctx, uint64_t handle)
+{
+    const struct host *h = ctx;
+    return buffers_span(&h->buffers, handle).data;
+}
+
+struct host *host_new(struct world *w, uint32_t index)
+{
+    struct host *h = mem_alloc(sizeof *h);
+    h->w = w;
+    h->index = index;
+    uint64_t a = rng_next(&w->rng), b = rng_next(&w->rng);
+    memcpy(h->id.bytes, &a, 8);
+    memcpy(h->id.bytes + 8, &b, 8);
+    (void)snprintf(h->name, sizeof h->name, "n%u", index + 1);
+    (void)snprintf(h->peer_address, sizeof h->peer_address, "n%u:7000",
+                   index + 1);
+    (void)snprintf(h->client_address, sizeof h->client_address, "n%u:7001",
+                   index + 1);
+    h->skew_ms = (int64_t)world_draw(w, 2 * (uint64_t)w->plan.skew_ms) -
+                 w->plan.skew_ms;
+    h->wake_us = h->next_us = UINT64_MAX;
+    return h;
+}
+
+void host_free(struct host *h)
+{
+    if (h->node != NULL)
+        host_crash(h);
+    store_reader_close(h->reader);
+    store_close(h->store);
+    buffers_free(&h->buffers);
+    mem_free(h->inputs);
+    mem_free(h);
+}
+
+static uint64_t wall_ms(const struct host *h)
+{
+    return world_wall_ms(h->w) + (uint64_t)h->skew_ms;
+}
+
+struct member host_member(const struct host *h)
+{
+    struct member m = {
+        .node = h->id,
+        .weight = WEIGHT_DEFAULT,
+        .level = LEVEL_NOW,
+        .wanted = WANTED_IN,
+        .seen = SEEN_JOINING,
+    };
+    memcpy(m.name, h->name, sizeof h->name);
+    memcpy(m.client_address, h->client_address, sizeof h->client_address);
+    memcpy(m.peer_address, h->peer_address, sizeof h->peer_address);
+    return m;
+}
+
+void host_found(struct host *h)
+{
+    struct world *w = h->w;
+    struct member m = host_member(h);
+    struct record *r = record_new();
+    r->cluster = w->cluster;
+    r->generation = (struct generation){1, rng_next(&w->rng)};
+    r->partitions = SIM_PARTITIONS;
+    r->copies = w->plan.copies;
+    r->acks = record_majority(r->copies);
+    r->is_insecure = true;
+    record_begin(r, &m, wall_ms(h));
+    ASSERT(record_fault(r) == NULL);
+    struct buf bytes = {0};
+    record_encode(r, &bytes);
+    struct store_founding f = {
+        .folder = {w->cluster, h->id, r->partitions, 0},
+        .generation = r->generation,
+        .stamp = {r->epoch, r->level, wall_ms(h)},
+        .record = span_buf(&bytes),
+        .ring_row_key = span_str(RECORD_ROW_KEY),
+        .ring_row_value = span_buf(&bytes),
+        .ring_digest =
+            streams_row_digest(span_str(RECORD_ROW_KEY), span_buf(&bytes)),
+    };
+    h->store = store_model_new(&f, store_bytes, h);
+    struct store_founding_batch b;
+    store_founding_begin(&b, &f);
+    watch_durable(w->watch, h, &b.batch);
+    watch_founded(w->watch, h);
+    store_founding_end(&b);
+    h->reader = store_reader_open(h->store);
+    h->is_member = true;
+    buf_free(&bytes);
+    record_free(r);
+}
+
+static void commit_alone(struct host *h, struct store_command c)
+{
+    struct store_batch b = {0, &c, 1};
+    struct store_done done;
+    enum err err = store_commit(h->store, &b, &done);
+    ASSERT(err == ERR_OK);
+}
+
+void host_join(struct host *h, struct span record)
+{
+    if (h->store == NULL) {
+        struct store_founding f = {.folder = {h->w->cluster, h->id, 0, 0}};
+        h->store = store_model_new(&f, store_bytes, h);
+        h->reader = store_reader_open(h->store);
+    }
+    commit_alone(h, (struct store_command){.kind = STORE_RECORD,
+                                           .bytes = record});
+    h->is_member = true;
+}
+
+struct host *host_of(const struct world *w, struct id128 id)
+{
+    for (uint32_t i = 0; i < w->host_count; i++)
+        if (id_equal(w->hosts[i]->id, id))
+            return w->hosts[i];
+    return NULL;
+}
+
+struct host *host_at(const struct world *w, const char *address)
+{
+    for (uint32_t i = 0; i < w->host_count; i++)
+        if (strcmp(w->hosts[i]->client_address, address) == 0 ||
+            strcmp(w->hosts[i]->peer_address, address) == 0)
+            return w->hosts[i];
+    return NULL;
+}
+
+/* ---- a process --------------------------------------------------------- */
+
+static void schedule(struct host *h)
+{
+    h->next_us = UINT64_MAX;
+    if (h->node == NULL || h->is_paused)
+        return;
+    uint64_t deadline = node_deadline(h->node);
+    if (deadline != UINT64_MAX)
+        h->next_us = max_u64(deadline * 1000, h->w->now_us);
+    h->next_us = min_u64(h->next_us, h->wake_us);
+}
+
+static enum err see_folder(void *ctx, const struct store_folder *f)
+{
+    *(struct store_folder *)ctx = *f;
+    return ERR_OK;
+}
+static enum err skip_record(void *ctx, struct span record)
+{
+    (void)ctx, (void)record;
+    return ERR_OK;
+}
+static enum err skip_replica(void *ctx, const struct store_replica *r)
+{
+    (void)ctx, (void)r;
+    return ERR_OK;
+}
+static enum err skip_row(void *ctx, uint32_t group, struct span key,
+                         struct span value)
+{
+    (void)ctx, (void)group, (void)key, (void)value;
+    return ERR_OK;
+}
+static enum err skip_entry(void *ctx, uint32_t group, struct span manifest)
+{
+    (void)ctx, (void)group, (void)manifest;
+    return ERR_OK;
+}
+static enum err skip_tombstone(void *ctx, uint32_t group, uint32_t incarnation,
+                               uint64_t least)
+{
+    (void)ctx, (void)group, (void)incarnation, (void)least;
+    return ERR_OK;
+}
+
+static struct store_folder read_folder(struct host *h)
+{
+    struct store_folder folder = {0};
+    struct store_visitor v = {&folder,  see_folder, skip_record, skip_replica,
+                              skip_row, skip_entry, skip_tombstone};
+    if (store_load(h->store, &v) != ERR_OK)
+        world_fail(h->w, SIM_SAFETY,
+                   "n%u: what is stored does not fit together", h->index + 1);
+    return folder;
+}
+
+void host_start(struct host *h)
+{
+    ASSERT(h->node == NULL && h->is_member);
+    struct world *w = h->w;
+    struct store_folder folder = read_folder(h);
+    /* S22: before the first message of this life. */
+    folder.boot++;
+    if (RULE(S22))
+        commit_alone(h, (struct store_command){.kind = STORE_BOOT,
+                                               .number = folder.boot});
+    struct node_cfg cfg = {
+        .folder = folder,
+        .nonce = rng_next(&w->rng),
+        .seed = rng_next(&w->rng),
+        .timing = w->plan.timing,
+        .version = "sim",
+        .is_recording_trace = w->is_traced,
+    };
+    h->boot = folder.boot;
+    h->life++;
+    h->is_ready = false;
+    h->node = node_new(&cfg, world_ms(w), wall_ms(h));
+    struct store_visitor v = node_visitor(h->node);
+    enum err err = store_load(h->store, &v);
+    if (err == ERR_OK)
+        err = node_start(h->node);
+    if (err != ERR_OK)
+        world_fail(w, SIM_SAFETY, "n%u does not start: %s", h->index + 1,
+                   err_text(err));
+    world_trace(w, "n%u starts, boot %llu", h->index + 1,
+                (unsigned long long)h->boot);
+    watch_started(w->watch, h);
+    h->wake_us = w->now_us;
+    schedule(h);
+}
+
+static void free_read(struct host_read *r)
+{
+    buf_free(&r->segments.rows);
+    store_segments_free(&r->segments_result);
+    store_log_free(&r->log_result);
+    mem_free(r);
+}
+
+static void make_durable(struct host *h)
+{
+    enum err err = store_commit(h->store, h->batch, &h->done);
+    if (err != ERR_OK)
+        world_fail(h->w, SIM_SAFETY, "n%u: the store refuses a batch: %s",
+                   h->index + 1, err_text(err));
+    h->is_durable = true;
+    watch_durable(h->w->watch, h, h->batch);
+}
+
+void host_crash(struct host *h)
+{
+    struct world *w = h->w;
+    world_trace(w, "n%u CRASHES%s", h->index + 1,
+                h->batch == NULL   ? ""
+                : h->is_durable    ? ", its commit is on the disk"
+                                   : ", its commit under way");
+    if (h->batch != NULL && !h->is_durable) {
+        if (rng_chance(&w->rng, 300))
+            make_durable(h);
+        else
+            w->totals.unsynced++;
+    }
+    h->batch = NULL;
+    node_free(h->node);
+    h->node = NULL;
+    for (size_t i = 0; i < h->input_count; i++)
+        if (h->inputs[i].read != NULL)
+            free_read(h->inputs[i].read);
+    h->input_count = 0;
+    buffers_free(&h->buffers);
+    h->is_paused = false;
+    h->aim = AIM_NONE;
+    h->life++;
+    h->wake_us = h->next_us = UINT64_MAX;
+    watch_crashed(w->watch, h);
+}
+
+void host_pause(struct host *h)
+{
+    world_trace(h->w, "n%u is PAUSED", h->index + 1);
+    h->is_paused = true;
+    schedule(h);
+}
+
+void host_resume(struct host *h)
+{
+    world_trace(h->w, "n%u goes on", h->index + 1);
+    h->is_paused = false;
+    schedule(h);
+}
+
+/* ---- inputs ------------------------------------------------------------ */
+
+static struct input *add_input(struct host *h, enum input_kind kind)
+{
+    if (h->input_count == h->input_capacity) {
+        h->input_capacity =
+            h->input_capacity == 0 ? 16 : h->input_capacity * 2;
+        h->inputs = mem_resize(h->inputs, h->input_capacity * sizeof *h->inputs);
+    }
+    struct input *i = &h->inputs[h->input_count++];
+    *i = (struct input){.kind = kind};
+    if (h->wake_us == UINT64_MAX) {
+        h->wake_us = h->w->now_us + world_draw(h->w, h->w->plan.wake_us);
+        schedule(h);
+    }
+    return i;
+}
+
+static void packet_arrives(struct host *h, const struct event *e)
+{
+    size_t size;
+    uint32_t from;
+    uint64_t connection;
+    uint8_t *data = mesh_receive(h->w, e, mesh_host(h->index), &size, &from,
+                                 &connection);
+    if (data == NULL)
+        return;
+    if (h->node == NULL) {
+        mem_free(data);
+        return;
+    }
+    struct input *i = add_input(
+        h, e->kind == EVENT_PACKET ? INPUT_PEER : INPUT_USER);
+    i->connection = connection;
+    struct wire_in in;
+    struct request r;
+    struct span message = span_of(data, size);
+    if (i->kind == INPUT_USER && wire_read(message, &in) == ERR_OK &&
+        wire_request_read(&in, &r) == ERR_OK && r.op == OP_COMMANDS)
+        i->is_corrupt = wire_commands_verify(&in, &r) != ERR_OK;
+    i->handle = buffers_add(&h->buffers, data, size);
+}
+
+/* At some commit boundary after it was ordered: at this one (T35). */
+static void read_runs(struct host *h, struct host_read *r)
+{
+    struct buf *payload;
+    if (r->is_log) {
+        store_read_log(h->reader, &r->log, &r->log_result);
+        payload = &r->log_result.payload;
+    } else {
+        store_read_segments(h->reader, &r->segments, &r->segments_result);
+        payload = &r->segments_result.payload;
+    }
+    if (payload->size > 0) {
+        r->payload = buffers_add(&h->buffers, payload->data, payload->size);
+        payload->data = mem_copy(payload->data, payload->size);
+    }
+    add_input(h, INPUT_READ)->read = r;
+}
+
+void host_event(struct host *h, const struct event *e)
+{
+    bool is_former = e->life != h->life;
+    switch ((enum event_kind)e->kind) {
+    case EVENT_PACKET:
+    case EVENT_REQUEST:
+        packet_arrives(h, e);
+        return;
+    case EVENT_DISK:
+        if (is_former)
+            return;
+        make_durable(h);
+        world_at(h->w, world_draw(h->w, h->w->plan.told_us), EVENT_TOLD,
+                 h->index, h->life, 0, NULL);
+        return;
+    case EVENT_TOLD:
+        if (!is_former)
+            add_input(h, INPUT_COMMITTED);
+        return;
+    case EVENT_READ:
+        if (is_former)
+            free_read(e->data);
+        else
+            read_runs(h, e->data);
+        return;
+    case EVENT_RESPONSE:
+    case EVENT_FAULT:
+    case EVENT_HEAL:
+    case EVENT_RESTART:
+    case EVENT_RESUME:
+    case EVENT_RAW:
+    case EVENT_USER:
+    case EVENT_JOIN:
+        break;
+    }
+    ASSERT(!"a host hears of nothing else");
+}
+
+/* ---- effects ----------------------------------------------------------- */
+
+static uint8_t *gather(const struct host *h, const struct wire_out *m,
+                       size_t *size)
+{
+    *size = wire_out_size(m);
+    uint8_t *data = mem_alloc(*size);
+    memcpy(data, m->bytes.data, m->bytes.size);
+    size_t at = m->bytes.size;
+    for (uint32_t i = 0; i < m->slice_count; i++) {
+        struct slice s = m->slices[i];
+        struct span bytes = buffers_span(&h->buffers, s.handle);
+        ASSERT((size_t)s.offset + s.size <= bytes.size);
+        memcpy(data + at, bytes.data + s.offset, s.size);
+        at += s.size;
+    }
+    ASSERT(at == *size);
+    return data;
+}
+
+static void send_peer(struct host *h, const struct node_effect *e)
+{
+    struct host *to = host_of(h->w, e->node);
+    ASSERT(to != NULL);
+    size_t size;
+    uint8_t *data = gather(h, e->message, &size);
+    if (e->lane == LANE_CONTROL &&
+        watch_sent(h->w->watch, h, to, span_of(data, size), h->aim))
+        h->has_hit = true;
+    mesh_send(h->w, EVENT_PACKET, mesh_host(h->index), mesh_host(to->index), 0,
+              0, data, size);
+}
+
+static void send_user(struct host *h, const struct node_effect *e)
+{
+    size_t size;
+    uint8_t *data = gather(h, e->message, &size);
+    uint32_t user = user_of_connection(e->connection);
+    if (h->aim == AIM_ANSWERED && h->batch != NULL)
+        h->has_hit = true;
+    mesh_send(h->w, EVENT_RESPONSE, mesh_host(h->index), mesh_user(user),
+              user_life_of_connection(e->connection),
+              user_link_of_connection(e->connection), data, size);
+}
+
+static uint64_t draw_commit(struct world *w)
+{
+    const struct plan *p = &w->plan;
+    uint64_t us = p->commit_min_us +
+                  world_draw(w, p->commit_max_us - p->commit_min_us);
+    if (w->is_chaos && rng_chance(&w->rng, p->slow_per_mille))
+        us += world_draw(w, (uint64_t)p->slow_ms * 1000);
+    return us;
+}
+
+static void begin_commit(struct host *h, const struct node_effect *e)
+{
+    ASSERT(h->batch == NULL);
+    h->batch = e->batch;
+    h->is_durable = false;
+    h->w->totals.commits++;
+    if (h->aim == AIM_COMMIT)
+        h->has_hit = true;
+    world_at(h->w, draw_commit(h->w), EVENT_DISK, h->index, h->life, 0, NULL);
+}
+
+static void begin_read(struct host *h, const struct node_effect *e, bool is_log)
+{
+    struct host_read *r = mem_alloc(sizeof *r);
+    r->ticket = e->ticket;
+    r->is_log = is_log;
+    if (is_log)
+        r->log = e->log;
+    else
+        r->segments = e->segments;
+    world_at(h->w, world_draw(h->w, h->w->plan.read_us), EVENT_READ, h->index,
+             h->life, 0, r);
+}
+
+static void do_effect(struct host *h, const struct node_effect *e)
+{
+    switch (e->kind) {
+    case NODE_DO_ACQUIRE:
+        buffers_ref(&h->buffers, e->handle);
+        return;
+    case NODE_DO_RELEASE:
+        buffers_unref(&h->buffers, e->handle);
+        return;
+    case NODE_DO_SEND_PEER:
+        send_peer(h, e);
+        return;
+    case NODE_DO_SEND_CLIENT:
+        send_user(h, e);
+        return;
+    case NODE_DO_COMMIT:
+        begin_commit(h, e);
+        return;
+    case NODE_DO_READ:
+    case NODE_DO_READ_LOG:
+        begin_read(h, e, e->kind == NODE_DO_READ_LOG);
+        return;
+    case NODE_DO_PEER:
+    case NODE_DO_PEER_GONE:
+    case NODE_DO_ALLOW:
+        return; /* the mesh reaches everyone */
+    case NODE_DO_READY:
+        h->is_ready = true;
+        return;
+    case NODE_DO_STOP:
+        world_fail(h->w, SIM_SAFETY, "n%u stops with %d: %s", h->index + 1,
+                   e->exit_code, e->text);
+    case NODE_DO_LOG:
+        world_trace(h->w, "n%u: %s", h->index + 1, e->text);
+        return;
+    }
+    ASSERT(!"an effect that the driver does not know");
+}
+
+/* ---- a turn ------------------------------------------------------------ */
+
+static void feed(struct host *h, struct input *i)
+{
+    struct span message = {0};
+    if (i->handle != 0)
+        message = buffers_span(&h->buffers, i->handle);
+    switch (i->kind) {
+    case INPUT_PEER:
+        node_recv_peer(h->node, message, i->handle, NULL);
+        return;
+    case INPUT_USER:
+        node_recv_client(h->node, i->connection, message, i->handle, NULL,
+                         i->is_corrupt);
+        return;
+    case INPUT_COMMITTED:
+        h->batch = NULL;
+        h->is_durable = false;
+        node_committed(h->node, &h->done);
+        return;
+    case INPUT_READ:
+        if (i->read->is_log)
+            node_log_done(h->node, i->read->ticket, &i->read->log_result,
+                          i->read->payload);
+        else
+            node_read_done(h->node, i->read->ticket,
+                           &i->read->segments_result, i->read->payload);
+        return;
+    }
+}
+
+static void drain(struct host *h)
+{
+    struct node_effect e;
+    while (node_pop(h->node, &e))
+        do_effect(h, &e);
+}
+
+/* Some turns end between two inputs, as a loop's budget would have it. */
+void host_wake(struct host *h)
+{
+    struct world *w = h->w;
+    w->totals.wakes++;
+    h->wake_us = UINT64_MAX;
+    node_tick(h->node, world_ms(w), wall_ms(h));
+    for (size_t i = 0; i < h->input_count; i++) {
+        feed(h, &h->inputs[i]);
+        if (rng_chance(&w->rng, 100))
+            drain(h);
+    }
+    drain(h);
+    for (size_t i = 0; i < h->input_count; i++) {
+        if (h->inputs[i].handle != 0)
+            buffers_unref(&h->buffers, h->inputs[i].handle);
+        if (h->inputs[i].read != NULL)
+            free_read(h->inputs[i].read);
+    }
+    h->input_count = 0;
+    bool has_risen = watch_wake(w->watch, h);
+    if (h->aim == AIM_LEADS && has_risen)
+        h->has_hit = true;
+    schedule(h);
+}
+
+/* ---- leaks ------------------------------------------------------------- */
+
+static uint32_t refs_of_item(const struct item *item, uint64_t handle)
+{
+    uint32_t refs = 0;
+    for (uint32_t i = 0; item != NULL && i < item->slice_count; i++)
+        refs += item->slices[i].handle == handle;
+    return refs;
+}
+
+static uint32_t refs_of_group(const struct raft *r, uint64_t handle)
+{
+    uint32_t refs = 0;
+    for (uint64_t i = raft_base(r) + 1; i <= raft_last(r); i++)
+        refs += refs_of_item(raft_cached(r, i), handle);
+    const struct raft_progress *p;
+    size_t count = raft_followers(r, &p);
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < p[i].loaded_count; k++)
+            if (p[i].loaded[k] != raft_cached(r, p[i].loaded[k]->index))
+                refs += refs_of_item(p[i].loaded[k], handle);
+    return refs;
+}
+
+void host_check_leaks(struct host *h)
+{
+    ASSERT(h->node != NULL && h->input_count == 0);
+    for (uint32_t slot = 0; slot < h->buffers.count; slot++) {
+        uint64_t handle = buffers_handle(&h->buffers, slot);
+        if (handle == 0)
+            continue;
+        uint32_t refs = 0;
+        for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+            const struct raft *r = node_raft(h->node, g);
+            if (r != NULL)
+                refs += refs_of_group(r, handle);
+        }
+        if (refs != buffers_refs(&h->buffers, handle))
+            world_fail(h->w, SIM_OTHER,
+                       "n%u: a buffer has %u references, entries in memory "
+                       "hold %u of them",
+                       h->index + 1, buffers_refs(&h->buffers, handle), refs);
+    }
+}

@@ -1,0 +1,116 @@
+/* plan.c - see plan.h. */
+#include "tests/sim/plan.h"
+
+static uint32_t between(struct rng *r, uint32_t low, uint32_t high)
+{
+    return low + (uint32_t)rng_below(r, high - low + 1);
+}
+
+/* Some histories go without. */
+static uint32_t maybe(struct rng *r, uint32_t per_mille, uint32_t value)
+{
+    return rng_chance(r, per_mille) ? value : 0;
+}
+
+static void draw_network(struct plan *p, struct rng *r)
+{
+    p->loss_per_mille = between(r, 20, 100);
+    p->dup_per_mille = between(r, 5, 100);
+    p->user_loss_per_mille = between(r, 5, 60);
+    p->delay_us = between(r, 100, 2000);
+    p->jitter_us = between(r, 200, 10000);
+    p->long_per_mille = maybe(r, 700, between(r, 2, 60));
+    p->long_ms = between(r, 50, 3000);
+    p->stale_ms = between(r, 5, 5000);
+    p->has_one_way = rng_chance(r, 600);
+}
+
+static void draw_processes(struct plan *p, struct rng *r)
+{
+    p->wake_us = between(r, 0, 3000);
+    p->commit_min_us = between(r, 50, 3000);
+    p->commit_max_us = p->commit_min_us + between(r, 100, 20000);
+    p->told_us = between(r, 0, 2000);
+    p->slow_per_mille = maybe(r, 600, between(r, 1, 50));
+    p->slow_ms = between(r, 20, 900);
+    p->read_us = between(r, 50, 30000);
+    p->skew_ms = maybe(r, 500, between(r, 1, 3600000));
+}
+
+static void draw_faults(struct plan *p, struct rng *r)
+{
+    p->crashes = between(r, 6, 18);
+    p->partitions = between(r, 6, 16);
+    p->pauses = maybe(r, 600, between(r, 1, 8));
+    p->isolations_percent = between(r, 10, 90);
+    p->down_ms = between(r, 300, 6000);
+    p->cut_ms = between(r, 300, 8000);
+    p->pause_ms = between(r, 100, 4000);
+    p->aimed_percent = maybe(r, 850, between(r, 20, 100));
+    p->leader_percent = between(r, 0, 80);
+    p->blackout_percent = maybe(r, 500, between(r, 5, 40));
+    p->has_user_crashes = rng_chance(r, 600);
+}
+
+static void draw_users(struct plan *p, struct rng *r)
+{
+    p->streams = between(r, 3, 8);
+    p->raw_users = between(r, 2, 3);
+    p->core_users = between(r, 2, 3);
+    p->pace_ms = between(r, 20, 120);
+    p->batch_max = between(r, 1, 8);
+    p->bytes_max = rng_chance(r, 850) ? between(r, 24, 400) : 20000;
+    p->tricks_percent = between(r, 5, 40);
+    p->has_bulk = rng_chance(r, 300);
+}
+
+/* The machine's own durations, stretched as one (T35): what must hold is in
+ * their proportions to each other, not to the network's. */
+static void draw_timing(struct plan *p, struct rng *r)
+{
+    p->timing = node_timing_default();
+    uint32_t percent = rng_chance(r, 500) ? 100 : between(r, 60, 200);
+    p->timing.heartbeat_ms = p->timing.heartbeat_ms * percent / 100;
+    p->timing.election_ms = p->timing.election_ms * percent / 100;
+    p->timing.lane_timeout_ms = p->timing.lane_timeout_ms * percent / 100;
+    p->timing.walk_ms = p->timing.walk_ms * percent / 100;
+    /* Automation waits for minutes; a history lasts one. */
+    p->timing.record_interval_ms = between(r, 500, 5000);
+    p->timing.calm_ms = between(r, 1000, 10000);
+    p->timing.orphan_ms = between(r, 1000, 5000);
+    p->timing.unstored_age_ms = between(r, 200, 10000);
+}
+
+void plan_draw(struct plan *p, uint64_t seed)
+{
+    struct rng r;
+    rng_seed(&r, seed);
+    *p = (struct plan){0};
+    p->hosts = 5;
+    p->late_hosts = maybe(&r, 500, between(&r, 1, 2));
+    p->copies = rng_chance(&r, 800) ? 3 : 5;
+    p->chaos_ms = 60000;
+    draw_timing(p, &r);
+    draw_network(p, &r);
+    draw_processes(p, &r);
+    draw_faults(p, &r);
+    draw_users(p, &r);
+}
+
+void plan_print(const struct plan *p, struct buf *text)
+{
+    buf_printf(text,
+               "N=%u late %u, T %u ms; loss %u/1000 dup %u delay %u+%u us, "
+               "long %u/1000 %u ms, stale %u ms; wake %u us, commit %u..%u us, "
+               "slow %u/1000 %u ms; crashes %u (aimed %u %%, leader %u %%, "
+               "several %u %%, down %u ms), cuts %u (%u ms), pauses %u; "
+               "%u streams, %u+%u users, every %u ms, batch %u, %u bytes",
+               p->copies, p->late_hosts, p->timing.election_ms,
+               p->loss_per_mille, p->dup_per_mille, p->delay_us, p->jitter_us,
+               p->long_per_mille, p->long_ms, p->stale_ms, p->wake_us,
+               p->commit_min_us, p->commit_max_us, p->slow_per_mille,
+               p->slow_ms, p->crashes, p->aimed_percent, p->leader_percent,
+               p->blackout_percent, p->down_ms, p->partitions, p->cut_ms,
+               p->pauses, p->streams, p->raw_users, p->core_users, p->pace_ms,
+               p->batch_max, p->bytes_max);
+}

@@ -1,0 +1,153 @@
+/* world.h - one history: hosts, users, the network between them, and time.
+ *
+ *              +----------------- world: heap of events ----------------+
+ *   plan ----> | faults    mesh (packets)    hosts (struct node, model  |
+ *              |                             store, buffers)            |
+ *              |           raw users, core users (struct client)        |
+ *              +--------------------------------------------------------+
+ *                 watch (Raft)     twin (streams)     ops (clients' view)
+ *
+ * One thread, one generator, no clock: a seed is a history. Whatever breaks a
+ * promise ends the process by world_fail, with the history's number. */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include "net/client.h"
+#include "node/node.h"
+#include "tests/sim/buffers.h"
+#include "tests/sim/heap.h"
+#include "tests/sim/plan.h"
+
+#define HOSTS_MAX     8u
+#define USERS_MAX     10u
+#define ENDPOINTS     (HOSTS_MAX + USERS_MAX) /* users after hosts */
+#define SIM_PARTITIONS PARTITIONS_MIN
+#define SIM_GROUPS    (SIM_PARTITIONS + 1u)
+
+#define SIM_OK       0
+#define SIM_OTHER    1
+#define SIM_SAFETY   3
+#define SIM_LIVENESS 4
+
+enum event_kind {
+    EVENT_PACKET,   /* to host who; data: struct packet */
+    EVENT_REQUEST,  /* to host who, of user number */
+    EVENT_RESPONSE, /* to user who */
+    EVENT_DISK,     /* host who's commit is durable */
+    EVENT_TOLD,     /* and its core shall hear of it */
+    EVENT_READ,     /* data: struct host_read */
+    EVENT_FAULT,    /* the next of the plan's */
+    EVENT_HEAL,     /* number: which cut ends */
+    EVENT_RESTART,  /* host who */
+    EVENT_RESUME,   /* host who */
+    EVENT_RAW,      /* raw user who does something */
+    EVENT_USER,     /* core user who does something */
+    EVENT_JOIN,     /* host who goes on joining */
+};
+
+/* Bytes under way; `data` is the heap's, `life` that of the addressee's
+ * connection. */
+struct packet {
+    uint32_t refs;
+    uint32_t from;   /* endpoint */
+    uint64_t number; /* connection (to a host), link (to a user) */
+    uint8_t *data;
+    size_t size;
+};
+
+/* What a history did, for the totals. */
+struct totals {
+    uint64_t simulated_ms, events, wakes, messages, bytes;
+    uint64_t lost, duplicated, reordered, cut;
+    uint64_t crashes, unsynced; /* crashes with a commit that never was */
+    uint64_t partitions, pauses, user_crashes;
+    uint64_t appends, duplicates, refused, unknown, appending_users;
+    uint64_t reads, ends, repeats, fenced, expected, joins;
+    uint64_t elections, commits, entries, config_changes;
+    uint64_t healed_ms; /* how long it took to converge */
+    uint64_t trace;     /* hash of all that happened */
+};
+
+struct host;
+struct raw;
+struct user;
+struct watch;
+struct twin;
+struct ops;
+struct faults;
+
+struct world {
+    uint64_t seed;
+    struct plan plan;
+    struct rng rng;
+    uint64_t now_us;
+    struct heap events;
+    struct totals totals;
+    bool is_traced;
+    bool is_chaos;   /* faults may happen, messages may be lost */
+    bool is_healing; /* users do nothing but what the end asks of them */
+    const char *doing; /* for the failure's report */
+
+    struct id128 cluster;
+    struct host *hosts[HOSTS_MAX];
+    struct raw *raws[USERS_MAX];
+    struct user *users[USERS_MAX];
+    uint32_t host_count, raw_count, user_count;
+    uint8_t blocked[ENDPOINTS][ENDPOINTS]; /* how many cuts lie between */
+    uint64_t newest_us[ENDPOINTS][ENDPOINTS]; /* sent of what has arrived */
+
+    struct watch *watch;
+    struct twin *twin;
+    struct ops *ops;
+    struct faults *faults;
+};
+
+struct world *world_new(uint64_t seed, bool is_traced);
+void world_free(struct world *w);
+/* All of it, from the founding to the healed cluster. */
+void world_run(struct world *w);
+/* Handles events up to that time. */
+void world_until(struct world *w, uint64_t at_us);
+/* Goes on until the condition holds; false: it did not within so long. */
+typedef bool (*world_fn)(struct world *w);
+bool world_wait(struct world *w, world_fn is_done, uint64_t limit_ms);
+
+static inline uint64_t world_ms(const struct world *w)
+{
+    return w->now_us / 1000;
+}
+uint64_t world_wall_ms(const struct world *w);
+/* Uniform in [0, max]. */
+uint64_t world_draw(struct world *w, uint64_t max);
+void world_at(struct world *w, uint64_t delay_us, enum event_kind kind,
+              uint32_t who, uint64_t life, uint64_t number, void *data);
+/* Folds something that happened into the trace's hash. */
+void world_note(struct world *w, uint64_t what, uint64_t value);
+void world_trace(const struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+_Noreturn void world_fail(struct world *w, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- the network (mesh.c) ---------------------------------------------- */
+
+static inline uint32_t mesh_host(uint32_t host)
+{
+    return host;
+}
+static inline uint32_t mesh_user(uint32_t user)
+{
+    return HOSTS_MAX + user;
+}
+/* Takes over the bytes. Between hosts packets are lost, doubled, overtaken and
+ * late; between users and hosts they are lost and late, but never doubled (a
+ * TCP connection does not). */
+void mesh_send(struct world *w, enum event_kind kind, uint32_t from,
+               uint32_t to, uint64_t life, uint64_t number, uint8_t *data,
+               size_t size);
+/* The bytes of one that has arrived, owned by the caller; NULL: it was cut
+ * off on the way. Frees the packet. */
+uint8_t *mesh_receive(struct world *w, const struct event *e, uint32_t to,
+                      size_t *size, uint32_t *from, uint64_t *number);
+void mesh_drop(struct packet *p);
+
+#endif

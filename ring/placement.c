@@ -438,9 +438,9 @@ static void write_row(const struct fold *f, uint32_t row, uint16_t *out)
         if (f->holds[fold_at(f, row, seat)])
             size = append(next, size, f->seats[seat].member->slot);
     ASSERT(size == r->size);
-    /* No successor: the dead stay (S2). */
+    /* Too few eligible members: the dead among the old ones stay (S2). */
     for (uint32_t i = 0; i < REPLICATION_MAX && size < f->copies; i++)
-        if (fold_is_listed(f, now[i]) && fold_seat(f, now[i]) == NONE)
+        if (fold_is_listed(f, now[i]))
             size = append(next, size, now[i]);
     while (size < REPLICATION_MAX)
         next[size++] = NONE;

@@ -197,6 +197,8 @@ exports_of() {
         echo 'assert_failed|(err|span|mem|buf|id|epoch|rng|map)_.*|hash(64|128)'
         ;;
     ring/codec.c) echo '(enc|dec)_.*|(put|get)_be(16|32|64)' ;;
+    ring/entry.c) echo '(entry|command|config|item)_.*' ;;
+    ring/rows.c) echo '(row|run|garbage|image)_.*' ;;
     node/main.c | tools/eddy.c | tools/bench_*.c) echo main ;;
     *) echo "${stem%%_*}(_.*)?" ;;
     esac

@@ -5,10 +5,7 @@
 
 #include "ring/rule.h"
 #include "storage/store_founding.h"
-#include "tests/sim/user.h"
 #include "tests/sim/watch.h"
-
-#define COMMANDS_BYTES_MIN 32u
 
 /* ---- the machine ------------------------------------------------------- */
 
@@ -431,12 +428,12 @@ static void send_user(struct host *h, const struct node_effect *e)
 {
     size_t size;
     uint8_t *data = gather(h, e->message, &size);
-    uint32_t user = user_of_connection(e->connection);
+    uint64_t c = e->connection;
     if (h->aim == AIM_ANSWERED && h->batch != NULL)
         h->has_hit = true;
-    mesh_send(h->w, EVENT_RESPONSE, mesh_host(h->index), mesh_user(user),
-              user_life_of_connection(e->connection),
-              user_link_of_connection(e->connection), data, size);
+    mesh_send(h->w, EVENT_RESPONSE, mesh_host(h->index),
+              mesh_user(mesh_connection_user(c)), c >> 32,
+              mesh_connection_link(c), data, size);
 }
 
 static uint64_t draw_commit(struct world *w)

@@ -138,6 +138,20 @@ static inline uint32_t mesh_user(uint32_t user)
 {
     return HOSTS_MAX + user;
 }
+/* How a host names a user's connection: a new life of the user is another. */
+static inline uint64_t mesh_connection(uint32_t user, uint64_t life,
+                                       uint32_t link)
+{
+    return life << 32 | user << 16 | link;
+}
+static inline uint32_t mesh_connection_user(uint64_t connection)
+{
+    return (uint32_t)(connection >> 16) & 0xffff;
+}
+static inline uint32_t mesh_connection_link(uint64_t connection)
+{
+    return (uint32_t)connection & 0xffff;
+}
 /* Takes over the bytes. Between hosts packets are lost, doubled, overtaken and
  * late; between users and hosts they are lost and late, but never doubled (a
  * TCP connection does not). */

@@ -1,1003 +1,255 @@
-/* test_raft_random.c - one group of ring/raft.h in random histories: crashes
- * that lose what was not synced, lost disks, delays, duplicates, reordering,
- * cuts, changes of membership, hand-overs.
- *
- * The world is omniscient: it holds what was ever committed, who led which
- * term and what is on whose disk, and judges each step:
- *   - one leader a term (election safety)
- *   - what is committed stays, the same for all (state machine safety), and is
- *     in the log of every later leader (leader completeness)
- *   - what a leader commits is on the disks of a majority
- *   - equal (index, term) means equal logs below (log matching)
- *   - a read is served at an index not below what was committed when it came
- *   - once all faults end, the group commits again
- * One seed is one history. With a rule's switch off the same world must see a
- * violation within so many seeds: that proves the world, not the rule. */
+/* test_raft_random.c - ring/raft.h in random histories (raft_world.h), with
+ * all rules on, and with each one off: then the same world must see a
+ * violation within so many seeds. That proves the world, not the rule. */
 #include "tests/unit/cmocka_wrap.h"
 
-#include <setjmp.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "ring/raft.h"
 #include "ring/rule.h"
+#include "tests/unit/raft_world.h"
 
-enum {
-    NODES = 6,
-    T_MS = 50,
-    BEAT_MS = 10,
-    CHAOS_MS = 3000,
-    QUIET_MS = 40 * T_MS,
-    TRUTH_MAX = 1 << 12,
-    TERMS_MAX = 1 << 12,
-    LIVES_MAX = 256,
-    PACKETS_MAX = 4096,
+/* ---- worlds ------------------------------------------------------------ */
+
+/* A bit of everything; each history draws how much. */
+static const struct raft_world_faults everything = {
+    .voters = 3,
+    .crash = 4,
+    .down_ms = 200,
+    .wipe = 2,
+    .cut = 6,
+    .cut_ms = 200,
+    .pause = 3,
+    .pause_ms = 150,
+    .loss_pm = 100,
+    .append_loss_pm = 100,
+    .dup_pm = 100,
+    .delay_ms = 8,
+    .late_pm = 30,
+    .late_ms = 500,
+    .sync_ms = 12,
+    .propose = 200,
+    .read = 50,
+    .change = 40,
+    .transfer = 3,
+    .reset = 5,
+    .stall = 3,
+    .step_down = 2,
+    .cut_log = 5,
+    .batch_bytes = 300,
+    .same_rank = 300,
+    .is_drawn = true,
 };
 
-/* Events per 1000 ms of each kind, unless said otherwise; 0: never. */
-struct faults {
-    uint32_t voters; /* at first */
-    uint32_t crash, down_ms, wipe;
-    uint32_t cut, cut_ms;
-    uint32_t pause, pause_ms;
-    uint32_t loss_pm, append_loss_pm, dup_pm; /* of 1000 messages */
-    uint32_t delay_ms, late_pm, late_ms;
-    uint32_t sync_ms; /* longest commit */
-    uint32_t propose, read, change, transfer, reset, stall, step_down, cut_log;
-    uint32_t batch_bytes;
-    uint32_t same_rank; /* per mille of starts */
-    bool is_drawn;      /* each history draws how much of each it gets */
+/* Nodes come back before their votes would have been synced. */
+static const struct raft_world_faults slow_disks = {
+    .voters = 3,
+    .crash = 15,
+    .down_ms = 6,
+    .delay_ms = 3,
+    .sync_ms = 60,
+    .propose = 200,
+    .read = 50,
+    .step_down = 10,
+    .batch_bytes = 300,
+    .same_rank = 1000,
 };
 
-struct op {
-    enum raft_effect_kind kind;
-    struct raft_hard_state hard;
-    struct item *item;
-    uint64_t index;
-    uint64_t write;
+/* Leaders that stand still while others take over. */
+static const struct raft_world_faults pauses = {
+    .voters = 3,
+    .pause = 6,
+    .pause_ms = 150,
+    .delay_ms = 3,
+    .sync_ms = 3,
+    .propose = 200,
+    .read = 300,
+    .batch_bytes = 300,
+    .same_rank = 300,
 };
 
-struct disk {
-    struct raft_hard_state hard;
-    uint64_t base_index, base_term;
-    struct config base_config;
-    struct item *items[TRUTH_MAX]; /* by index; base < index <= last */
-    uint64_t last;
-    uint64_t applied; /* stored */
+/* Short reigns, an entry at a time, and most of them get lost (paper, figure
+ * 8). */
+static const struct raft_world_faults short_reigns = {
+    .voters = 5,
+    .crash = 5,
+    .down_ms = 30,
+    .append_loss_pm = 500,
+    .delay_ms = 3,
+    .sync_ms = 2,
+    .propose = 200,
+    .read = 50,
+    .transfer = 10,
+    .step_down = 10,
+    .batch_bytes = 1,
+    .same_rank = 1000,
 };
 
-struct life { /* of a replica: what it is and was */
-    struct replica self;
-    bool is_lost; /* its disk is gone, or it was dropped */
-    uint64_t had; /* what that disk had */
+/* Long tails that are acknowledged, cut off, overwritten, and then heard of
+ * again. */
+static const struct raft_world_faults late_repeats = {
+    .voters = 5,
+    .cut = 4,
+    .cut_ms = 150,
+    .append_loss_pm = 600,
+    .dup_pm = 900,
+    .delay_ms = 3,
+    .late_ms = 600,
+    .sync_ms = 3,
+    .propose = 900,
+    .read = 50,
+    .transfer = 10,
+    .step_down = 5,
+    .batch_bytes = 4000,
+    .same_rank = 1000,
 };
 
-struct load { /* a read of the log for a follower */
-    bool is_waiting;
-    struct replica to;
-    uint64_t first, last, due;
+/* Members come and go faster than leaders. */
+static const struct raft_world_faults many_changes = {
+    .voters = 3,
+    .cut = 10,
+    .cut_ms = 100,
+    .append_loss_pm = 200,
+    .delay_ms = 3,
+    .sync_ms = 3,
+    .propose = 200,
+    .read = 50,
+    .change = 300,
+    .step_down = 10,
+    .batch_bytes = 300,
+    .same_rank = 300,
 };
 
-struct sim_node {
-    struct raft *raft; /* NULL: down, or no replica here */
-    bool has_disk;
-    struct replica self;
-    struct disk disk;
-    struct op *ops; /* waiting for the writer, in order */
-    size_t op_count, op_capacity, op_begun;
-    uint64_t sync_due, up_at, stalled_until, paused_until;
-    uint64_t seen_commit, applied;
-    struct load load;
+/* Disks are lost, and their nodes come back as somebody else. */
+static const struct raft_world_faults lost_disks = {
+    .voters = 3,
+    .crash = 4,
+    .down_ms = 200,
+    .wipe = 10,
+    .cut = 3,
+    .cut_ms = 200,
+    .loss_pm = 50,
+    .dup_pm = 100,
+    .delay_ms = 8,
+    .late_pm = 30,
+    .late_ms = 500,
+    .sync_ms = 12,
+    .propose = 200,
+    .read = 50,
+    .change = 200,
+    .batch_bytes = 300,
+    .same_rank = 300,
 };
 
-struct packet {
-    uint64_t due;
-    struct raft_msg msg;
+struct world {
+    const char *name;
+    const struct raft_world_faults *faults;
+    uint64_t seeds;
 };
 
-struct sim {
-    uint64_t now;
-    struct rng rng;
-    struct faults f;
-    bool is_healed;
-    const char *violation;
-    struct item_pool pool;
-    struct sim_node nodes[NODES];
-    bool is_cut[NODES][NODES];
-    uint64_t cut_until;
-    struct packet packets[PACKETS_MAX];
-    size_t packet_count;
-    struct life lives[LIVES_MAX];
-    size_t life_count;
-    struct {
-        uint64_t term;
-        uint64_t hash;
-        uint64_t commit_term; /* in which it was first seen committed */
-    } truth[TRUTH_MAX];
-    uint64_t committed; /* by any leader so far */
-    struct replica leader_of[TERMS_MAX];
-    uint64_t read_floor[TRUTH_MAX]; /* by token */
-    uint64_t reads, reads_ok, commands, elections, changes;
+static const struct world worlds[] = {
+    {"everything", &everything, 150},    {"slow_disks", &slow_disks, 40},
+    {"pauses", &pauses, 40},             {"short_reigns", &short_reigns, 40},
+    {"late_repeats", &late_repeats, 40}, {"many_changes", &many_changes, 40},
+    {"lost_disks", &lost_disks, 40},
+};
+enum { WORLDS = sizeof worlds / sizeof worlds[0] };
+
+/* ---- all rules on ------------------------------------------------------ */
+
+static void all_promises_hold(void **state)
+{
+    const struct world *w = *state;
+    struct raft_world_outcome sum = {0};
+    for (uint64_t seed = 1; seed <= w->seeds; seed++) {
+        struct raft_world_outcome o = raft_world_play(seed, w->faults);
+        if (o.violation != NULL)
+            fail_msg("%s, seed %llu: %s", w->name, (unsigned long long)seed,
+                     o.violation);
+        sum.committed += o.committed;
+        sum.reads_ok += o.reads_ok;
+        sum.elections += o.elections;
+        sum.changes += o.changes;
+    }
+    /* And something has happened. */
+    assert_true(sum.committed > 100 * w->seeds);
+    assert_true(sum.elections > 3 * w->seeds);
+    assert_true(sum.reads_ok > 0);
+    if (w->faults->change > 0)
+        assert_true(sum.changes > w->seeds);
+}
+
+static void same_seed_gives_the_same_history(void **state)
+{
+    (void)state;
+    struct raft_world_outcome a = raft_world_play(7, &everything);
+    struct raft_world_outcome b = raft_world_play(7, &everything);
+    struct raft_world_outcome c = raft_world_play(8, &everything);
+    assert_int_equal(a.trace, b.trace);
+    assert_int_equal(a.committed, b.committed);
+    assert_int_not_equal(a.trace, c.trace);
+}
+
+/* ---- one rule off ------------------------------------------------------ */
+
+#ifdef EDDY_RULES
+
+struct mutant {
+    const char *rule;
+    const struct raft_world_faults *faults;
 };
 
-static void violate(struct sim *s, const char *text)
+static const struct mutant mutants[] = {
+    {"S10A", &slow_disks},   {"S10B", &everything},  {"S10C", &everything},
+    {"S11A", &everything},   {"S11C", &everything},  {"S11D", &everything},
+    {"S4", &lost_disks},     {"R1", &everything},    {"R2", &everything},
+    {"R5", &short_reigns},   {"R14", &everything},   {"S9B", &many_changes},
+    {"S9C", &everything},    {"S9D", &everything},   {"R12", &late_repeats},
+    {"S31", &pauses},        {"T19", &everything},
+};
+enum { MUTANTS = sizeof mutants / sizeof mutants[0], SEEDS_MAX = 300 };
+
+static void violation_is_found(void **state)
 {
-    if (s->violation == NULL)
-        s->violation = text;
+    const struct mutant *m = *state;
+    assert_true(rule_turn_off(m->rule));
+    const char *found = NULL;
+    uint64_t seed = 0;
+    while (found == NULL && seed < SEEDS_MAX)
+        found = raft_world_play(++seed, m->faults).violation;
+    rule_turn_all_on();
+    if (found == NULL)
+        fail_msg("no violation without %s in %d seeds", m->rule, SEEDS_MAX);
+    print_message("without %s, seed %llu: %s\n", m->rule,
+                  (unsigned long long)seed, found);
 }
 
-static bool happens(struct sim *s, uint32_t per_second)
+#endif
+
+int main(void)
 {
-    return !s->is_healed && rng_chance(&s->rng, per_second);
-}
-
-static uint64_t below(struct sim *s, uint64_t bound)
-{
-    return rng_below(&s->rng, bound > 0 ? bound : 1);
-}
-
-static struct id128 node_id(size_t node)
-{
-    return (struct id128){{(uint8_t)(node + 1)}};
-}
-
-static size_t node_of(struct replica replica)
-{
-    return (size_t)replica.node.bytes[0] - 1;
-}
-
-static struct life *life_of(struct sim *s, struct replica replica)
-{
-    for (size_t i = 0; i < s->life_count; i++) {
-        if (replica_equal(s->lives[i].self, replica))
-            return &s->lives[i];
-    }
-    return NULL;
-}
-
-/* ---- network ----------------------------------------------------------- */
-
-static void packet_free(struct sim *s, struct raft_msg *msg)
-{
-    for (uint32_t i = 0; i < msg->item_count; i++)
-        item_unref(&s->pool, msg->items[i]);
-    mem_free(msg->items);
-}
-
-static void put_packet(struct sim *s, const struct raft_msg *msg,
-                       uint32_t late_pm)
-{
-    if (s->packet_count == PACKETS_MAX)
-        return;
-    uint64_t delay = 1 + below(s, s->f.delay_ms);
-    if (!s->is_healed && rng_chance(&s->rng, late_pm))
-        delay += below(s, s->f.late_ms);
-    struct packet *p = &s->packets[s->packet_count++];
-    *p = (struct packet){s->now + delay, *msg};
-    p->msg.items = NULL;
-    if (msg->item_count > 0)
-        p->msg.items = mem_copy(msg->items,
-                                msg->item_count * sizeof *msg->items);
-    for (uint32_t i = 0; i < msg->item_count; i++)
-        item_ref(msg->items[i]);
-}
-
-static void send_msg(struct sim *s, const struct raft_msg *msg)
-{
-    if (s->is_cut[node_of(msg->from)][node_of(msg->to)])
-        return;
-    if (!s->is_healed && rng_chance(&s->rng, s->f.loss_pm))
-        return;
-    if (!s->is_healed && msg->kind == RAFT_APPEND &&
-        rng_chance(&s->rng, s->f.append_loss_pm))
-        return; /* entries have a lane of their own */
-    put_packet(s, msg, s->f.late_pm);
-    if (!s->is_healed && rng_chance(&s->rng, s->f.dup_pm))
-        put_packet(s, msg, 500); /* a queue that outlived a connection */
-}
-
-/* ---- judging ----------------------------------------------------------- */
-
-static uint64_t hash_of(const struct item *item)
-{
-    return hash64(item_manifest(item));
-}
-
-/* Whether enough voters of a configuration have an entry on disk, or had it
- * when that was lost. */
-static bool is_on_majority(struct sim *s, const struct config *c,
-                           uint64_t index, uint64_t term)
-{
-    uint32_t have = 0;
-    for (uint32_t i = 0; i < c->count; i++) {
-        struct replica m = c->members[i].replica;
-        if (!c->members[i].is_voter)
-            continue;
-        const struct life *life = life_of(s, m);
-        const struct disk *d = &s->nodes[node_of(m)].disk;
-        if (life == NULL)
-            continue;
-        if (life->is_lost)
-            have += index <= life->had;
-        else
-            have += d->base_index >= index ||
-                    (index <= d->last && d->items[index]->term == term);
-    }
-    return have > config_voters(c) / 2;
-}
-
-static void judge_commit(struct sim *s, struct sim_node *n, uint64_t index)
-{
-    struct raft *r = n->raft;
-    uint64_t term = raft_term_at(r, index);
-    const struct item *item = raft_cached(r, index);
-    if (item == NULL) {
-        violate(s, "a committed entry is not there");
-        return;
-    }
-    if (s->truth[index].term == 0) {
-        s->truth[index].term = term;
-        s->truth[index].hash = hash_of(item);
-        s->truth[index].commit_term = raft_term(r);
-        if (raft_role(r) == RAFT_LEADER &&
-            !is_on_majority(s, raft_config(r), index, term))
-            violate(s, "committed, but not on the disks of a majority");
-    } else if (s->truth[index].term != term ||
-               s->truth[index].hash != hash_of(item)) {
-        violate(s, "two entries committed at one index");
-    }
-}
-
-static void judge_leader(struct sim *s, const struct sim_node *n)
-{
-    const struct raft *r = n->raft;
-    if (raft_role(r) != RAFT_LEADER)
-        return;
-    struct replica *known = &s->leader_of[raft_term(r) % TERMS_MAX];
-    if (known->added == 0)
-        s->elections++;
-    else if (!replica_equal(*known, n->self))
-        violate(s, "two leaders in one term");
-    *known = n->self;
-    for (uint64_t i = raft_base(r) + 1; i <= s->committed; i++) {
-        if (s->truth[i].commit_term < raft_term(r) &&
-            raft_term_at(r, i) != s->truth[i].term)
-            violate(s, "a leader lacks what is committed");
-    }
-}
-
-/* The configuration in force is one that is in the log (R2, S9D). */
-static void judge_config(struct sim *s, const struct sim_node *n)
-{
-    uint64_t index = raft_config(n->raft)->index;
-    const struct item *item = raft_cached(n->raft, index);
-    if (index > raft_last(n->raft) ||
-        (item != NULL && item->kind != ENTRY_CONFIG))
-        violate(s, "a configuration in force that is not in the log");
-}
-
-/* Equal (index, term) means equal logs below. */
-static void judge_matching(struct sim *s, const struct raft *a,
-                           const struct raft *b)
-{
-    uint64_t base = max_u64(raft_base(a), raft_base(b));
-    bool is_equal = false;
-    for (uint64_t i = min_u64(raft_last(a), raft_last(b)); i > base; i--) {
-        bool is_same = raft_term_at(a, i) == raft_term_at(b, i);
-        if (is_equal && !is_same)
-            violate(s, "logs equal at an index differ below");
-        is_equal = is_equal || is_same;
-    }
-}
-
-static void judge_logs(struct sim *s)
-{
-    for (size_t a = 0; a < NODES; a++) {
-        for (size_t b = 0; b < a; b++) {
-            if (s->nodes[a].raft != NULL && s->nodes[b].raft != NULL)
-                judge_matching(s, s->nodes[a].raft, s->nodes[b].raft);
-        }
-    }
-}
-
-/* ---- one node: the owner of a machine ---------------------------------- */
-
-static void push_op(struct sim_node *n, const struct raft_effect *e)
-{
-    if (n->op_count == n->op_capacity) {
-        n->op_capacity = n->op_capacity ? 2 * n->op_capacity : 16;
-        n->ops = mem_resize(n->ops, n->op_capacity * sizeof *n->ops);
-    }
-    n->ops[n->op_count++] =
-        (struct op){e->kind, e->hard, e->item, e->index, e->write};
-}
-
-static void on_read(struct sim *s, const struct raft_effect *e)
-{
-    if (e->is_ok && e->index < s->read_floor[e->token])
-        violate(s, "a read missed what was committed before it came");
-    s->reads_ok += e->is_ok;
-}
-
-static void pull_appends(struct sim *s, struct sim_node *n)
-{
-    const struct raft_progress *p;
-    for (size_t i = 0; i < raft_followers(n->raft, &p); i++) {
-        struct raft_msg msg;
-        uint64_t first, last;
-        struct replica to = p[i].replica;
-        enum raft_pull got;
-        while ((got = raft_next_append(n->raft, to, s->f.batch_bytes, s->now,
-                                       &msg, &first, &last)) == RAFT_PULL_MSG) {
-            send_msg(s, &msg);
-            for (uint32_t k = 0; k < msg.item_count; k++)
-                item_unref(&s->pool, msg.items[k]);
-        }
-        if (got == RAFT_PULL_READ && n->load.is_waiting)
-            raft_loaded(n->raft, to, NULL, 0, s->now);
-        else if (got == RAFT_PULL_READ)
-            n->load = (struct load){true, to, first, last,
-                                    s->now + 1 + below(s, 3)};
-    }
-}
-
-static void apply(struct sim *s, struct sim_node *n)
-{
-    uint64_t to = raft_applicable(n->raft);
-    for (uint64_t i = n->applied + 1; i <= to; i++) {
-        const struct item *item = raft_cached(n->raft, i);
-        if (item == NULL || s->truth[i].hash != hash_of(item))
-            violate(s, "applied what was not committed");
-    }
-    if (to > n->applied && s->violation == NULL) {
-        n->applied = to;
-        raft_applied(n->raft, to);
-    }
-}
-
-/* Everything that follows from an input. */
-static void drain(struct sim *s, struct sim_node *n)
-{
-    struct raft *r = n->raft;
-    for (uint64_t i = n->seen_commit + 1; i <= raft_commit(r); i++)
-        judge_commit(s, n, i);
-    n->seen_commit = raft_commit(r);
-    if (raft_role(r) == RAFT_LEADER)
-        s->committed = max_u64(s->committed, raft_commit(r));
-    struct raft_effect e;
-    while (raft_pop(r, &e)) {
-        switch (e.kind) {
-        case RAFT_DO_SEND:
-            send_msg(s, &e.msg);
-            break;
-        case RAFT_DO_HARD:
-        case RAFT_DO_LOG:
-        case RAFT_DO_TRUNCATE:
-            push_op(n, &e);
-            break;
-        case RAFT_DO_ROLE:
-            judge_leader(s, n);
-            break;
-        case RAFT_DO_READ:
-            on_read(s, &e);
-            break;
-        }
-    }
-    judge_config(s, n);
-    apply(s, n);
-    pull_appends(s, n);
-    if (s->violation == NULL)
-        raft_check(r);
-}
-
-/* ---- disk -------------------------------------------------------------- */
-
-static void disk_truncate(struct sim *s, struct disk *d, uint64_t index)
-{
-    for (; d->last >= index && d->last > d->base_index; d->last--) {
-        item_unref(&s->pool, d->items[d->last]);
-        d->items[d->last] = NULL;
-    }
-}
-
-static void do_op(struct sim *s, struct disk *d, struct op *op)
-{
-    if (op->kind == RAFT_DO_HARD) {
-        d->hard = op->hard;
-    } else if (op->kind == RAFT_DO_TRUNCATE) {
-        disk_truncate(s, d, op->index);
-    } else {
-        d->items[op->index] = op->item;
-        d->last = op->index;
-    }
-}
-
-static void drop_ops(struct sim *s, struct sim_node *n)
-{
-    for (size_t i = 0; i < n->op_count; i++) {
-        if (n->ops[i].kind == RAFT_DO_LOG)
-            item_unref(&s->pool, n->ops[i].item);
-    }
-    n->op_count = n->op_begun = 0;
-}
-
-/* One transaction: all hard state that waits, then some of the log. The ops
- * are put in that order when it begins. */
-static void begin_sync(struct sim *s, struct sim_node *n)
-{
-    size_t hard = 0;
-    for (size_t i = 0; i < n->op_count; i++) {
-        if (n->ops[i].kind != RAFT_DO_HARD)
-            continue;
-        struct op op = n->ops[i];
-        memmove(&n->ops[hard + 1], &n->ops[hard], (i - hard) * sizeof op);
-        n->ops[hard++] = op;
-    }
-    n->op_begun = hard + below(s, n->op_count - hard + 1);
-    if (n->op_begun == 0)
-        n->op_begun = n->op_count;
-    n->sync_due = s->now + below(s, s->f.sync_ms + 1);
-}
-
-static void store_ops(struct sim *s, struct sim_node *n, uint64_t *hard,
-                      uint64_t *log)
-{
-    *hard = *log = 0;
-    for (size_t i = 0; i < n->op_begun; i++) {
-        do_op(s, &n->disk, &n->ops[i]);
-        *(n->ops[i].kind == RAFT_DO_HARD ? hard : log) = n->ops[i].write;
-    }
-    n->op_count -= n->op_begun;
-    memmove(n->ops, n->ops + n->op_begun, n->op_count * sizeof *n->ops);
-    n->op_begun = 0;
-    if (rng_chance(&s->rng, 200)) /* the lazy rows of what is applied */
-        n->disk.applied =
-            max_u64(n->disk.applied, min_u64(n->applied, n->disk.last));
-}
-
-static void tick_disk(struct sim *s, struct sim_node *n)
-{
-    if (s->now < n->stalled_until)
-        return;
-    if (n->op_begun == 0 && n->op_count > 0)
-        begin_sync(s, n);
-    if (n->op_begun == 0 || s->now < n->sync_due)
-        return;
-    uint64_t hard, log;
-    store_ops(s, n, &hard, &log);
-    raft_durable(n->raft, hard, log);
-    drain(s, n);
-}
-
-static void tick_load(struct sim *s, struct sim_node *n)
-{
-    if (!n->load.is_waiting || s->now < n->load.due)
-        return;
-    struct disk *d = &n->disk;
-    n->load.is_waiting = false;
+    static char names[64][64];
+    struct CMUnitTest tests[64];
     size_t count = 0;
-    if (n->load.first > d->base_index && n->load.first <= d->last)
-        count = (size_t)(min_u64(n->load.last, d->last) - n->load.first + 1);
-    raft_loaded(n->raft, n->load.to, &d->items[n->load.first], count, s->now);
-    drain(s, n);
-}
-
-/* ---- life and death ---------------------------------------------------- */
-
-static size_t read_configs(const struct disk *d, struct config *out)
-{
-    size_t count = 0;
-    out[count++] = d->base_config;
-    for (uint64_t i = d->base_index + 1; i <= d->last; i++) {
-        if (d->items[i]->kind != ENTRY_CONFIG)
-            continue;
-        enum err err = entry_read_config(item_manifest(d->items[i]),
-                                         &out[count]);
-        ASSERT(err == ERR_OK);
-        out[count++].index = i;
+    for (size_t i = 0; i < WORLDS; i++) {
+        (void)snprintf(names[count], sizeof names[0],
+                       "all_promises_hold_in_world_%s", worlds[i].name);
+        tests[count] = (struct CMUnitTest){
+            names[count], all_promises_hold, NULL, NULL,
+            (void *)(uintptr_t)&worlds[i]};
+        count++;
     }
-    return count;
-}
-
-static size_t read_runs(const struct disk *d, struct raft_term_run *out)
-{
-    size_t count = 0;
-    for (uint64_t i = d->base_index + 1; i <= d->last; i++) {
-        if (count == 0 || out[count - 1].term != d->items[i]->term)
-            out[count++] = (struct raft_term_run){i, d->items[i]->term};
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(
+        same_seed_gives_the_same_history);
+#ifdef EDDY_RULES
+    for (size_t i = 0; i < MUTANTS; i++) {
+        (void)snprintf(names[count], sizeof names[0],
+                       "violation_is_found_without_%s", mutants[i].rule);
+        tests[count] = (struct CMUnitTest){
+            names[count], violation_is_found, NULL, NULL,
+            (void *)(uintptr_t)&mutants[i]};
+        count++;
     }
-    return count;
-}
-
-static void start(struct sim *s, struct sim_node *n)
-{
-    static struct config configs[TRUTH_MAX];
-    static struct raft_term_run runs[TRUTH_MAX];
-    const struct disk *d = &n->disk;
-    struct raft_cfg cfg = {
-        .self = n->self,
-        .pool = &s->pool,
-        .seed = rng_next(&s->rng),
-        .election_ms = T_MS,
-        .heartbeat_ms = BEAT_MS,
-        .jitter_percent = 20,
-        .append_inflight_bytes = 4 * KIB,
-    };
-    struct raft_stored stored = {
-        .hard = d->hard,
-        .base_index = d->base_index,
-        .base_term = d->base_term,
-        .last_index = d->last,
-        .applied_index = d->applied,
-        .runs = runs,
-        .run_count = read_runs(d, runs),
-        .configs = configs,
-        .config_count = read_configs(d, configs),
-    };
-    n->raft = raft_new(&cfg, &stored, s->now);
-    for (uint64_t i = d->applied + 1; i <= d->last; i++)
-        raft_load_item(n->raft, item_ref(d->items[i]));
-    raft_set_rank(n->raft, rng_chance(&s->rng, s->f.same_rank)
-                               ? 0
-                               : (uint32_t)below(s, 3));
-    n->applied = n->seen_commit = d->applied;
-    n->load.is_waiting = false;
-    n->stalled_until = n->paused_until = 0;
-}
-
-static void crash(struct sim *s, struct sim_node *n)
-{
-    uint64_t hard, log;
-    if (n->op_begun > 0 && rng_chance(&s->rng, 300))
-        store_ops(s, n, &hard, &log); /* it got there, nobody was told */
-    drop_ops(s, n);
-    raft_free(n->raft);
-    n->raft = NULL;
-    n->up_at = s->now + 1 + below(s, s->f.down_ms);
-}
-
-/* The disk is lost, or the replica is dropped. */
-static void lose(struct sim *s, struct sim_node *n)
-{
-    if (n->raft != NULL)
-        crash(s, n);
-    life_of(s, n->self)->is_lost = true;
-    life_of(s, n->self)->had = n->disk.last;
-    disk_truncate(s, &n->disk, 0);
-    n->has_disk = false;
-}
-
-static void found(struct sim *s, size_t node, struct replica self,
-                  const struct disk *from, uint64_t index,
-                  const struct config *config)
-{
-    if (s->life_count == LIVES_MAX)
-        return;
-    s->lives[s->life_count++] = (struct life){self, false, 0};
-    struct sim_node *n = &s->nodes[node];
-    n->self = self;
-    n->has_disk = true;
-    memset(&n->disk, 0, sizeof n->disk);
-    n->disk.base_index = n->disk.last = n->disk.applied = index;
-    n->disk.base_term = 1;
-    if (from != NULL && index > from->base_index)
-        n->disk.base_term = from->items[index]->term;
-    else if (from != NULL)
-        n->disk.base_term = from->base_term;
-    n->disk.hard.term = n->disk.base_term;
-    n->disk.base_config = *config;
-    start(s, n);
-}
-
-/* T7, T13: what the members of a committed configuration lead to. A new
- * member is installed from the leader as of what it has on disk; a former one
- * is dropped. */
-static void follow_config(struct sim *s, struct sim_node *leader)
-{
-    struct config c = *raft_committed_config(leader->raft);
-    for (uint32_t i = 0; i < c.count; i++) {
-        struct replica m = c.members[i].replica;
-        size_t node = node_of(m);
-        uint64_t index = min_u64(leader->applied, leader->disk.last);
-        if (life_of(s, m) == NULL && !s->nodes[node].has_disk &&
-            c.index <= index && index >= leader->disk.base_index)
-            found(s, node, m, &leader->disk, index, &c);
-    }
-    for (size_t i = 0; i < NODES; i++) {
-        struct sim_node *n = &s->nodes[i];
-        if (n->has_disk && c.index > n->self.added &&
-            config_find(&c, n->self) == NULL)
-            lose(s, n);
-    }
-}
-
-/* ---- what users, operators and fate do --------------------------------- */
-
-static struct sim_node *some_leader(struct sim *s)
-{
-    size_t from = (size_t)below(s, NODES);
-    for (size_t i = 0; i < NODES; i++) {
-        struct sim_node *n = &s->nodes[(from + i) % NODES];
-        if (n->raft != NULL && raft_role(n->raft) == RAFT_LEADER &&
-            s->now >= n->paused_until)
-            return n;
-    }
-    return NULL;
-}
-
-static void propose(struct sim *s, struct sim_node *n)
-{
-    struct buf manifest = {0};
-    struct entry_builder b;
-    struct entry_stamp stamp = {.level = LEVEL_NOW};
-    char name[24];
-    int size = snprintf(name, sizeof name, "%llu",
-                        (unsigned long long)++s->commands);
-    struct command c = {.kind = COMMAND_CREATE,
-                        .name = span_of(name, (size_t)size)};
-    entry_build(&b, &manifest, stamp);
-    enum err err = entry_add(&b, &c);
-    ASSERT(err == ERR_OK);
-    entry_end(&b);
-    struct item *item = item_new(&s->pool, span_buf(&manifest), NULL, 0);
-    uint64_t index, term;
-    if (raft_propose(n->raft, item, &index, &term) != ERR_OK)
-        item_unref(&s->pool, item);
-    buf_free(&manifest);
-    drain(s, n);
-}
-
-static void read_something(struct sim *s, struct sim_node *n)
-{
-    if (s->reads + 1 == TRUTH_MAX)
-        return;
-    s->read_floor[++s->reads] = s->committed;
-    if (raft_read(n->raft, s->reads, s->now) == ERR_OK)
-        drain(s, n);
-}
-
-static bool has_live_pair(struct sim *s, const struct config *c, size_t node)
-{
-    if (s->nodes[node].has_disk)
-        return true;
-    const struct config_member *m = config_find_node(c, node_id(node));
-    return m != NULL && life_of(s, m->replica) == NULL; /* not invited yet */
-}
-
-/* Adds, promotes or removes one at random; the machine says what may be. */
-static void change(struct sim *s, struct sim_node *n)
-{
-    struct config c = *raft_config(n->raft);
-    size_t node = (size_t)below(s, NODES);
-    uint32_t i = (uint32_t)below(s, c.count);
-    uint64_t index;
-    if (rng_chance(&s->rng, 400)) {
-        if (c.count == REPLICAS_MAX || has_live_pair(s, &c, node))
-            return;
-        c.members[c.count++] =
-            (struct config_member){{node_id(node), 0}, false};
-    } else if (!c.members[i].is_voter && rng_chance(&s->rng, 800)) {
-        c.members[i].is_voter = true;
-    } else if (!c.members[i].is_voter || config_voters(&c) > 2) {
-        c.members[i] = c.members[--c.count];
-    } else {
-        return;
-    }
-    if (raft_change(n->raft, &c, &index) == ERR_OK)
-        s->changes++;
-    drain(s, n);
-}
-
-static void transfer(struct sim *s, struct sim_node *n)
-{
-    const struct config *c = raft_config(n->raft);
-    struct replica to = c->members[below(s, c->count)].replica;
-    if (raft_transfer(n->raft, to, s->now) == ERR_OK)
-        drain(s, n);
-}
-
-/* Never so many that the group could not go on without them. */
-static void maybe_wipe(struct sim *s, struct sim_node *n)
-{
-    struct sim_node *leader = some_leader(s);
-    if (leader == NULL || leader == n || !n->has_disk)
-        return;
-    const struct config *c = raft_config(leader->raft);
-    const struct config_member *m = config_find(c, n->self);
-    if (m == NULL || c->index > raft_commit(leader->raft) ||
-        config_voters(c) < 3)
-        return;
-    for (uint32_t i = 0; i < c->count; i++) {
-        const struct life *life = life_of(s, c->members[i].replica);
-        if (life != NULL && life->is_lost)
-            return;
-    }
-    lose(s, n);
-}
-
-static void cut_network(struct sim *s)
-{
-    for (size_t a = 0; a < NODES; a++) {
-        for (size_t b = 0; b < NODES; b++)
-            s->is_cut[a][b] = false;
-    }
-    if (s->is_healed)
-        return;
-    bool is_one_way = rng_chance(&s->rng, 300);
-    uint64_t side = rng_next(&s->rng);
-    for (size_t a = 0; a < NODES; a++) {
-        for (size_t b = 0; b < NODES; b++) {
-            bool is_across = ((side >> a ^ side >> b) & 1) != 0;
-            bool is_out = (side >> a & 1) != 0;
-            s->is_cut[a][b] = is_across && (is_out || !is_one_way);
-        }
-    }
-    s->cut_until = s->now + 1 + below(s, s->f.cut_ms);
-}
-
-/* Not above what some replica still needs: there is no installing anew. */
-static void cut_log(struct sim *s, struct sim_node *n)
-{
-    struct disk *d = &n->disk;
-    uint64_t most = d->applied;
-    for (size_t i = 0; i < NODES; i++) {
-        if (s->nodes[i].has_disk)
-            most = min_u64(most, s->nodes[i].disk.applied);
-    }
-    if (most <= d->base_index || n->load.is_waiting)
-        return;
-    uint64_t base = d->base_index + 1 + below(s, most - d->base_index);
-    static struct config configs[TRUTH_MAX];
-    size_t count = read_configs(d, configs);
-    for (size_t i = 0; i < count && configs[i].index <= base; i++)
-        d->base_config = configs[i];
-    d->base_term = d->items[base]->term;
-    for (uint64_t i = d->base_index + 1; i <= base; i++) {
-        item_unref(&s->pool, d->items[i]);
-        d->items[i] = NULL;
-    }
-    d->base_index = base;
-    raft_cut(n->raft, base);
-}
-
-static void bother_node(struct sim *s, struct sim_node *n)
-{
-    if (happens(s, s->f.crash))
-        crash(s, n);
-    else if (happens(s, s->f.wipe))
-        maybe_wipe(s, n);
-    if (n->raft == NULL)
-        return;
-    if (happens(s, s->f.reset)) {
-        raft_reset_peer(n->raft, node_id((size_t)below(s, NODES)), s->now);
-        drain(s, n);
-    }
-    if (happens(s, s->f.step_down)) {
-        raft_step_down(n->raft, s->now);
-        drain(s, n);
-    }
-    if (happens(s, s->f.stall))
-        n->stalled_until = s->now + below(s, 3 * T_MS);
-    if (happens(s, s->f.pause))
-        n->paused_until = s->now + below(s, s->f.pause_ms);
-    if (happens(s, s->f.cut_log))
-        cut_log(s, n);
-}
-
-static void bother(struct sim *s)
-{
-    if (s->now >= s->cut_until && s->cut_until > 0) {
-        s->cut_until = 0;
-        memset(s->is_cut, 0, sizeof s->is_cut);
-    }
-    if (happens(s, s->f.cut))
-        cut_network(s);
-    for (size_t i = 0; i < NODES; i++) {
-        if (s->nodes[i].raft != NULL && s->now >= s->nodes[i].paused_until)
-            bother_node(s, &s->nodes[i]);
-    }
-    struct sim_node *n = some_leader(s);
-    if (n == NULL)
-        return;
-    follow_config(s, n);
-    if (n->raft != NULL && rng_chance(&s->rng, s->f.propose))
-        propose(s, n);
-    if (n->raft != NULL && happens(s, s->f.read))
-        read_something(s, n);
-    if (n->raft != NULL && happens(s, s->f.change))
-        change(s, n);
-    if (n->raft != NULL && happens(s, s->f.transfer))
-        transfer(s, n);
-}
-
-/* ---- a history --------------------------------------------------------- */
-
-static int c1,c2,c3,c4;
-static void deliver(struct sim *s)
-{
-    for (size_t i = 0; i < s->packet_count && s->violation == NULL;) {
-        struct raft_msg msg = s->packets[i].msg;
-        struct sim_node *n = &s->nodes[node_of(msg.to)];
-        if (s->packets[i].due > s->now || s->now < n->paused_until) {
-            i++;
-            continue;
-        }
-        s->packets[i] = s->packets[--s->packet_count];
-        if (n->raft != NULL) {
-            if (msg.kind==RAFT_APPEND_REPLY && msg.granted && msg.term<raft_term(n->raft) && raft_role(n->raft)==RAFT_LEADER) { c1++; if (msg.match>raft_commit(n->raft)) c2++; if (raft_term_at(n->raft,msg.match)==raft_term(n->raft)) c3++; if (msg.match>raft_last(n->raft)) c4++; }
-            raft_recv(n->raft, &msg, s->now);
-            drain(s, n);
-        }
-        packet_free(s, &msg);
-    }
-}
-
-static void step_node(struct sim *s, struct sim_node *n)
-{
-    if (s->now < n->paused_until)
-        return;
-    if (n->raft == NULL && n->has_disk && s->now >= n->up_at)
-        start(s, n);
-    if (n->raft == NULL)
-        return;
-    raft_set_stalled(n->raft, s->now < n->stalled_until);
-    if (s->now >= raft_deadline(n->raft)) {
-        raft_tick(n->raft, s->now);
-        drain(s, n);
-    }
-    tick_disk(s, n);
-    tick_load(s, n);
-}
-
-static void step(struct sim *s)
-{
-    s->now++;
-    if (s->committed + 64 > TRUTH_MAX || s->life_count + 1 > LIVES_MAX)
-        return;
-    bother(s);
-    deliver(s);
-    for (size_t i = 0; i < NODES && s->violation == NULL; i++)
-        step_node(s, &s->nodes[i]);
-    if (s->now % T_MS == 0)
-        judge_logs(s);
-}
-
-/* True if those who are left could go on. */
-static bool can_go_on(struct sim *s)
-{
-    struct sim_node *n = some_leader(s);
-    if (n == NULL) {
-        for (size_t i = 0; i < NODES; i++) {
-            struct sim_node *o = &s->nodes[i];
-            if (o->raft != NULL &&
-                (n == NULL || raft_last(o->raft) > raft_last(n->raft)))
-                n = o;
-        }
-    }
-    if (n == NULL)
-        return false;
-    const struct config *c = raft_config(n->raft);
-    uint32_t live = 0;
-    for (uint32_t i = 0; i < c->count; i++) {
-        const struct life *life = life_of(s, c->members[i].replica);
-        live += c->members[i].is_voter && life != NULL && !life->is_lost;
-    }
-    return live > config_voters(c) / 2;
-}
-
-static void heal(struct sim *s)
-{
-    s->is_healed = true;
-    s->f.sync_ms = s->f.delay_ms = 2;
-    cut_network(s);
-    for (size_t i = 0; i < NODES; i++)
-        s->nodes[i].up_at = s->nodes[i].stalled_until =
-            s->nodes[i].paused_until = 0;
-    uint64_t before = s->committed;
-    s->f.propose = 100;
-    for (uint64_t end = s->now + QUIET_MS;
-         s->now < end && s->violation == NULL;)
-        step(s);
-    if (s->committed <= before && can_go_on(s))
-        violate(s, "a healed group does not commit");
-}
-
-static uint32_t swarm(struct sim *s, uint32_t most)
-{
-    return rng_chance(&s->rng, 250) ? 0 : (uint32_t)below(s, most + 1);
-}
-
-static void draw_faults(struct sim *s, const struct faults *most)
-{
-    struct faults *f = &s->f;
-    *f = *most;
-    if (!f->is_drawn)
-        return;
-    f->pause = swarm(s, most->pause);
-    f->append_loss_pm = swarm(s, most->append_loss_pm);
-    f->crash = swarm(s, most->crash);
-    f->wipe = swarm(s, most->wipe);
-    f->cut = swarm(s, most->cut);
-    f->loss_pm = swarm(s, most->loss_pm);
-    f->dup_pm = swarm(s, most->dup_pm);
-    f->late_pm = swarm(s, most->late_pm);
-    f->delay_ms = swarm(s, most->delay_ms);
-    f->sync_ms = swarm(s, most->sync_ms);
-    f->change = swarm(s, most->change);
-    f->transfer = swarm(s, most->transfer);
-    f->reset = swarm(s, most->reset);
-    f->stall = swarm(s, most->stall);
-    f->step_down = swarm(s, most->step_down);
-    f->cut_log = swarm(s, most->cut_log);
-}
-
-static struct sim *sim_new(uint64_t seed, const struct faults *most)
-{
-    struct sim *s = mem_alloc(sizeof *s);
-    rng_seed(&s->rng, seed);
-    draw_faults(s, most);
-    struct config c = {.index = 1, .count = most->voters};
-    for (uint32_t i = 0; i < c.count; i++)
-        c.members[i] = (struct config_member){{node_id(i), 1}, true};
-    s->truth[1].term = 1;
-    s->committed = 1;
-    for (uint32_t i = 0; i < c.count; i++)
-        found(s, i, c.members[i].replica, NULL, 1, &c);
-    return s;
-}
-
-static void sim_free(struct sim *s)
-{
-    for (size_t i = 0; i < NODES; i++) {
-        struct sim_node *n = &s->nodes[i];
-        raft_free(n->raft);
-        drop_ops(s, n);
-        disk_truncate(s, &n->disk, 0);
-        mem_free(n->ops);
-    }
-    while (s->packet_count > 0)
-        packet_free(s, &s->packets[--s->packet_count].msg);
-    ASSERT(s->pool.live == 0);
-    item_pool_free(&s->pool);
-    mem_free(s);
-}
-
-struct outcome {
-    const char *violation;
-    uint64_t committed, reads_ok, elections, changes;
-};
-
-static struct outcome play(uint64_t seed, const struct faults *most)
-{
-    struct sim *s = sim_new(seed, most);
-    while (s->now < CHAOS_MS && s->violation == NULL)
-        step(s);
-    if (s->violation == NULL)
-        heal(s);
-    struct outcome o = {s->violation, s->committed, s->reads_ok, s->elections,
-                        s->changes};
-    sim_free(s);
-    return o;
-}
-
-
-static const struct faults all = {.voters=3,.crash=4,.down_ms=200,.wipe=2,.cut=6,.cut_ms=200,.pause=3,.pause_ms=150,.append_loss_pm=100,.loss_pm=100,.dup_pm=100,.delay_ms=8,.late_pm=30,.late_ms=500,.sync_ms=12,.propose=200,.read=50,.change=40,.transfer=3,.reset=5,.stall=3,.step_down=2,.cut_log=5,.batch_bytes=300,.same_rank=300,.is_drawn=true};
-int main(int argc, char **argv)
-{
-    struct faults f = all;
-    uint64_t n = strtoull(argv[1],0,10);
-    uint64_t c=0,r=0,e=0,ch=0;
-#define O(x) {#x, offsetof(struct faults, x)}
-    static const struct {const char*n; size_t o;} opt[] = {O(voters),O(crash),O(down_ms),O(wipe),O(cut),O(cut_ms),O(pause),O(pause_ms),O(append_loss_pm),O(loss_pm),O(dup_pm),O(delay_ms),O(late_pm),O(late_ms),O(sync_ms),O(propose),O(read),O(change),O(transfer),O(reset),O(stall),O(step_down),O(cut_log),O(batch_bytes),O(same_rank)};
-    for (int a=4;a<argc;a++) for (size_t k=0;k<sizeof opt/sizeof*opt;k++) { size_t l=strlen(opt[k].n); if(!strncmp(argv[a],opt[k].n,l)&&argv[a][l]=='=') *(uint32_t*)(void*)((char*)&f+opt[k].o)=(uint32_t)atoi(argv[a]+l+1);}
-    if (getenv("FIXED")) f.is_drawn=false;
-    if (argc>3 && strcmp(argv[3],"on")) rule_turn_off(argv[3]);
-    int bad=0;
-    for (uint64_t i = strtoull(argv[2],0,10), k=0; k < n; i++,k++) {
-        struct outcome o = play(i,&f);
-        c+=o.committed;r+=o.reads_ok;e+=o.elections;ch+=o.changes;
-        if (o.violation) { if (!bad++) printf("%llu %s\n",(unsigned long long)i,o.violation); }
-    }
-    printf("%d %d %d %d\n",c1,c2,c3,c4);printf("bad %d of %d: %llu %llu %llu %llu\n",bad, (int)n, (unsigned long long)c,(unsigned long long)r,(unsigned long long)e,(unsigned long long)ch);
+#endif
+    return _cmocka_run_group_tests("raft_random", tests, count, NULL, NULL) !=
+           0;
 }

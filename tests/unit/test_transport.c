@@ -502,6 +502,13 @@ static void raw_garbage_on_a_port_does_no_harm(void **state)
     transport_close(n.t);
 }
 
+static void skip_raw(int fd, size_t size)
+{
+    uint8_t sink[256];
+    assert_true(size <= sizeof sink);
+    assert_int_equal(recv(fd, sink, size, MSG_WAITALL), (ssize_t)size);
+}
+
 /* A DEALER of somebody who does not play by our rules: ZMTP 3.0 by hand (RFC
  * 23), in the clear. With a routing id of its own, unless that is empty. */
 static int open_rogue(uint32_t port, const char *name)
@@ -523,6 +530,11 @@ static int open_rogue(uint32_t port, const char *name)
     int fd = connect_raw(port);
     assert_int_equal(send(fd, b.data, b.size, MSG_NOSIGNAL), (ssize_t)b.size);
     buf_free(&b);
+    /* The node's greeting and READY: before that, no message may be sent. */
+    uint8_t answer[2];
+    skip_raw(fd, 64);
+    assert_int_equal(recv(fd, answer, 2, MSG_WAITALL), 2);
+    skip_raw(fd, answer[1]);
     return fd;
 }
 

@@ -1,0 +1,45 @@
+/* watch.h - the oracle of Raft: sees every batch that becomes durable, every
+ * control message that leaves, and every replica after each turn, and knows
+ * what must hold between them (HAZARDS 6.1):
+ *
+ *   I1   at most one leader of a group and term, by its turn and by what it
+ *        sends
+ *   I2   an entry (index, term) has one content and one predecessor
+ *   I3   whoever begins to lead has every committed entry
+ *   I4   the digest of applied state at an index is everybody's
+ *   I5   what a leader commits is on the disks of a majority of its voters
+ *   I6   what was committed once is committed for ever, and for all
+ *   I10  term, commit and applied never go back within a life
+ *   I12  a replica votes once a term, and the vote is on its disk before it
+ *        leaves; I17 so is what it acknowledges
+ *   I13  committed configurations differ by one member
+ *   I15  no two lives of a node have one boot number
+ *
+ * It derives all of it by itself from the batches' manifests; from the nodes
+ * it takes only what they claim. */
+#ifndef TESTS_SIM_WATCH_H
+#define TESTS_SIM_WATCH_H
+
+#include "tests/sim/host.h"
+
+struct watch *watch_new(struct world *w);
+void watch_free(struct watch *a);
+
+void watch_founded(struct watch *a, struct host *h);
+void watch_started(struct watch *a, struct host *h);
+void watch_crashed(struct watch *a, struct host *h);
+/* Now durable on the host's disk. */
+void watch_durable(struct watch *a, struct host *h,
+                   const struct store_batch *b);
+/* A control message leaves. True if it does what the aim waits for, while a
+ * commit is under way. */
+bool watch_sent(struct watch *a, struct host *h, const struct host *to,
+                struct span message, enum aim aim);
+/* After a turn. True if the host leads a group that it did not lead before. */
+bool watch_wake(struct watch *a, struct host *h);
+
+/* The newest leader known of a group, NULL if none is up. */
+struct host *watch_leader(const struct watch *a, uint32_t group);
+uint64_t watch_committed(const struct watch *a, uint32_t group);
+
+#endif

@@ -1,0 +1,196 @@
+/* test_walk.c - the steps by which a group walks to its row. */
+#include "tests/unit/cmocka_wrap.h"
+
+#include "ring/walk.h"
+
+/* A group drawn as text: one word a member, `A` a voter, `a` a learner; after
+ * it `!` does not answer, `-` has not matched, `~` is not calm. The leader is
+ * marked `*`. Rows are letters, preferred leader first. */
+struct scene {
+    struct config config;
+    struct walk_replica replicas[REPLICAS_MAX];
+    struct id128 row[REPLICATION_MAX];
+    struct walk_view view;
+};
+
+static struct id128 node_of(char letter)
+{
+    struct id128 id = {{0}};
+    id.bytes[0] = (uint8_t)(letter | 32);
+    return id;
+}
+
+static void draw(struct scene *s, const char *members, const char *row)
+{
+    *s = (struct scene){0};
+    s->config.index = 100;
+    for (const char *at = members; *at != 0; at++) {
+        if (*at == ' ')
+            continue;
+        uint32_t i = s->config.count;
+        if ((*at | 32) >= 'a' && (*at | 32) <= 'z') {
+            s->config.members[i].replica =
+                (struct replica){node_of(*at), 10 + i};
+            s->config.members[i].is_voter = *at < 'a';
+            s->replicas[i] = (struct walk_replica){true, true, true};
+            s->config.count++;
+            continue;
+        }
+        if (*at == '!')
+            s->replicas[i - 1].is_live = false;
+        if (*at == '-')
+            s->replicas[i - 1].is_matched = false;
+        if (*at == '~')
+            s->replicas[i - 1].is_calm = false;
+        if (*at == '*')
+            s->view.self = s->config.members[i - 1].replica;
+    }
+    for (; *row != 0; row++)
+        s->row[s->view.row_count++] = node_of(*row);
+    s->view.config = &s->config;
+    s->view.replicas = s->replicas;
+    s->view.row = s->row;
+}
+
+static void write_step(const struct walk_step *step, char text[16])
+{
+    static const char *const names[] = {"done",    "wait",   "add",
+                                        "promote", "remove", "transfer"};
+    struct id128 node =
+        step->kind == WALK_ADD ? step->node : step->replica.node;
+    size_t size = strlen(names[step->kind]);
+    memcpy(text, names[step->kind], size);
+    if (step->kind > WALK_WAIT) {
+        text[size++] = ' ';
+        text[size++] = (char)node.bytes[0];
+    }
+    text[size] = 0;
+}
+
+static const struct {
+    const char *members;
+    const char *row;
+    const char *step;
+} cases[] = {
+    /* there */
+    {"A*BC", "ABC", "done"},
+    {"A*", "A", "done"},
+    {"A*BC", "", "done"},
+    /* growing: learners come first */
+    {"A*", "ABC", "add b"},
+    {"A*b", "ABC", "add c"},
+    /* T16: one voter, row of three: both learners are ready first */
+    {"A*bc-", "ABC", "wait"},
+    {"A*b-c-", "ABC", "wait"},
+    {"A*bc", "ABC", "promote b"},
+    {"A*Bc", "ABC", "promote c"},
+    {"A*Bc-", "ABC", "wait"},
+    {"A*Bc!", "ABC", "wait"},
+    /* a row of two has no pair to wait for */
+    {"A*b", "AB", "promote b"},
+    /* a live move: the newcomer first, then the old one goes */
+    {"A*BCd-", "ABD", "wait"},
+    {"A*BCd", "ABD", "promote d"},
+    {"A*BCD", "ABD", "remove c"},
+    /* ... but not while another lags or is silent */
+    {"A*B-CD", "ABD", "wait"},
+    /* T14: more than enough voters, the silent one goes first, even if the
+     * row wants it */
+    {"A*B!CD", "ABD", "remove b"},
+    /* a dead voter stays until its successor has caught up (S2) */
+    {"A*BC!", "ABC", "done"},
+    {"A*BC!d-", "ABD", "wait"},
+    {"A*BC!d", "ABD", "remove c"},
+    {"A*Bd", "ABD", "promote d"},
+    /* the leader hands over before it goes (S9) */
+    {"A*BCD", "BCD", "transfer b"},
+    {"AB*CD", "BCD", "remove a"},
+    /* a learner that is not wanted any more */
+    {"A*BCd", "ABC", "remove d"},
+    /* the preferred leader leads, once it is live, matched and calm */
+    {"AB*C", "ABC", "transfer a"},
+    {"A!B*C", "ABC", "done"},
+    {"A-B*C", "ABC", "done"},
+    {"A~B*C", "ABC", "done"},
+};
+
+static void each_state_has_its_next_step(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct scene s;
+        char text[16];
+        draw(&s, cases[i].members, cases[i].row);
+        struct walk_step step = walk_next(&s.view);
+        write_step(&step, text);
+        if (strcmp(text, cases[i].step) != 0)
+            print_error("%s -> %s: %s, not %s\n", cases[i].members,
+                        cases[i].row, text, cases[i].step);
+        assert_string_equal(text, cases[i].step);
+        assert_true(step.kind == WALK_DONE || step.reason != NULL);
+    }
+}
+
+/* Whatever the start, a healthy group arrives at its row, and no step on the
+ * way leaves fewer live voters than there were or the row wants. */
+static void every_walk_of_healthy_nodes_arrives(void **state)
+{
+    (void)state;
+    static const char *const starts[] = {"A*",     "A*B",  "A*BC", "A*BCD",
+                                         "A*BCDE", "A*bc", "A*Bd"};
+    static const char *const rows[] = {"ABC", "BCD", "DEF",   "ADE",  "FGH",
+                                       "AB",  "FG",  "ABCDE", "CDEFG"};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+            struct scene s;
+            draw(&s, starts[i], rows[k]);
+            uint32_t least = config_voters(&s.config);
+            least = least < s.view.row_count ? least : s.view.row_count;
+            struct walk_step step = walk_next(&s.view);
+            for (int n = 0; step.kind != WALK_DONE; n++) {
+                assert_true(n < 40);
+                assert_true(step.kind != WALK_WAIT);
+                if (step.kind == WALK_TRANSFER) {
+                    s.view.self = step.replica;
+                } else {
+                    struct config next;
+                    walk_apply(&s.config, &step, &next);
+                    next.index = ++s.config.index;
+                    for (uint32_t m = 0; m < next.count; m++)
+                        if (next.members[m].replica.added == 0)
+                            next.members[m].replica.added = next.index;
+                    s.config = next;
+                }
+                for (uint32_t m = 0; m < REPLICAS_MAX; m++)
+                    s.replicas[m] = (struct walk_replica){true, true, true};
+                assert_true(config_voters(&s.config) >= least);
+                step = walk_next(&s.view);
+            }
+            assert_int_equal(config_voters(&s.config), s.view.row_count);
+            assert_int_equal(s.config.count, s.view.row_count);
+            assert_true(id_equal(s.view.self.node, s.row[0]));
+        }
+    }
+}
+
+/* The same node with a dead former life beside its new one: only the newest
+ * replica stands for the row. */
+static void a_former_life_does_not_stand_for_its_node(void **state)
+{
+    (void)state;
+    struct scene s;
+    draw(&s, "A*BC!c", "ABC");
+    struct walk_step step = walk_next(&s.view);
+    assert_int_equal(step.kind, WALK_REMOVE);
+    assert_true(replica_equal(step.replica, s.config.members[2].replica));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_state_has_its_next_step),
+        cmocka_unit_test(every_walk_of_healthy_nodes_arrives),
+        cmocka_unit_test(a_former_life_does_not_stand_for_its_node),
+    };
+    return cmocka_run_group_tests_name("walk", tests, NULL, NULL) != 0;
+}

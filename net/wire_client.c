@@ -20,7 +20,6 @@ enum verdict_flag {
     VERDICT_PRODUCER = 8,
     VERDICT_NEXT_SEQ = 16,
 };
-#define VERDICT_FLAGS_ALL 31u
 
 enum segment_flag {
     SEGMENT_SEQ = 1,  /* else the one after the previous segment's */
@@ -28,7 +27,6 @@ enum segment_flag {
     SEGMENT_KEY = 4,
     SEGMENT_ATTRIBUTES = 8,
 };
-#define SEGMENT_FLAGS_ALL 15u
 
 /* ---- small fields ------------------------------------------------------ */
 
@@ -365,28 +363,33 @@ enum err wire_commands_verify(const struct wire_in *in, const struct request *r)
 
 /* ---- verdicts, streams, segments --------------------------------------- */
 
-/* A field is there if its flag is; one that is zero has none. */
-static void put_verdict(struct enc *e, const struct verdict *v)
+/* A field that is zero is left out: one meaning, one encoding. */
+static uint8_t verdict_flags(const struct verdict *v)
 {
-    bool has_producer = v->producer_epoch != 0 || v->next_number != 0;
-    bool has_id = v->id.index != 0 || v->id.ordinal != 0;
     unsigned flags = 0;
     flags |= v->is_duplicate ? VERDICT_DUPLICATE : 0u;
-    flags |= has_id ? VERDICT_ID : 0u;
+    flags |= v->id.index != 0 || v->id.ordinal != 0 ? VERDICT_ID : 0u;
     flags |= v->seq != 0 ? VERDICT_SEQ : 0u;
-    flags |= has_producer ? VERDICT_PRODUCER : 0u;
+    flags |=
+        v->producer_epoch != 0 || v->next_number != 0 ? VERDICT_PRODUCER : 0u;
     flags |= v->next_seq != 0 ? VERDICT_NEXT_SEQ : 0u;
+    return (uint8_t)flags;
+}
+
+static void put_verdict(struct enc *e, const struct verdict *v)
+{
+    uint8_t flags = verdict_flags(v);
     enc_u8(e, (uint8_t)v->err);
-    enc_u8(e, (uint8_t)flags);
-    if (has_id)
+    enc_u8(e, flags);
+    if (flags & VERDICT_ID)
         put_position(e, v->id);
-    if (v->seq != 0)
+    if (flags & VERDICT_SEQ)
         enc_u64(e, v->seq);
-    if (has_producer) {
+    if (flags & VERDICT_PRODUCER) {
         enc_u32(e, v->producer_epoch);
         enc_u64(e, v->next_number);
     }
-    if (v->next_seq != 0)
+    if (flags & VERDICT_NEXT_SEQ)
         enc_u64(e, v->next_seq);
 }
 
@@ -406,7 +409,7 @@ bool wire_verdict_next(struct dec *d, struct verdict *out)
     *out = (struct verdict){0};
     uint8_t err = dec_u8(d);
     uint8_t flags = dec_u8(d);
-    if (!err_is_wire(err) || (flags & ~VERDICT_FLAGS_ALL) != 0)
+    if (!err_is_wire(err))
         dec_fail(d);
     else
         out->err = (enum err)err;
@@ -421,6 +424,8 @@ bool wire_verdict_next(struct dec *d, struct verdict *out)
     }
     if (flags & VERDICT_NEXT_SEQ)
         out->next_seq = dec_u64(d);
+    if (flags != verdict_flags(out))
+        dec_fail(d);
     return !d->is_bad;
 }
 
@@ -466,15 +471,22 @@ static uint64_t seq_after(const struct segment_head *previous)
     return is_first ? 0 : previous->seq + 1;
 }
 
-static void put_segment(struct enc *e, const struct segment_head *previous,
-                        const struct segment_head *s)
+static uint8_t segment_flags(const struct segment_head *previous,
+                             const struct segment_head *s)
 {
     unsigned flags = 0;
     flags |= s->seq != seq_after(previous) ? SEGMENT_SEQ : 0u;
     flags |= s->time_ms != previous->time_ms ? SEGMENT_TIME : 0u;
     flags |= s->key_hash != 0 ? SEGMENT_KEY : 0u;
     flags |= s->attributes.size > 0 ? SEGMENT_ATTRIBUTES : 0u;
-    enc_u8(e, (uint8_t)flags);
+    return (uint8_t)flags;
+}
+
+static void put_segment(struct enc *e, const struct segment_head *previous,
+                        const struct segment_head *s)
+{
+    uint8_t flags = segment_flags(previous, s);
+    enc_u8(e, flags);
     if (flags & SEGMENT_SEQ)
         enc_u64(e, s->seq);
     if (flags & SEGMENT_TIME)
@@ -507,8 +519,6 @@ bool wire_segment_next(struct dec *d, struct segment_head *previous,
         return false;
     *out = (struct segment_head){0};
     uint8_t flags = dec_u8(d);
-    if ((flags & ~SEGMENT_FLAGS_ALL) != 0)
-        dec_fail(d);
     out->seq = flags & SEGMENT_SEQ ? dec_u64(d) : seq_after(previous);
     out->time_ms = flags & SEGMENT_TIME ? dec_u64(d) : previous->time_ms;
     out->size = dec_u32(d);
@@ -518,8 +528,8 @@ bool wire_segment_next(struct dec *d, struct segment_head *previous,
         out->key_hash = dec_u64(d);
     if (flags & SEGMENT_ATTRIBUTES)
         out->attributes = get_string(d, ATTRIBUTES_BYTES_MAX);
-    /* 0 is what marks "no previous one". */
-    if (out->algorithm == 0 ||
+    /* Algorithm 0 is what marks "no previous one". */
+    if (flags != segment_flags(previous, out) || out->algorithm == 0 ||
         out->size > SEGMENT_BYTES_MAX - out->attributes.size)
         dec_fail(d);
     *previous = *out;

@@ -47,7 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             try_run(&image);
         } else {
             try_producer(&image);
-            (void)state_load(&st, image.key, image.value);
+            enum err err = state_load(&st, image.key, image.value);
+            ASSERT(err == ERR_OK || err == ERR_CORRUPT);
         }
     }
     state_settle(&st);

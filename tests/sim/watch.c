@@ -55,7 +55,7 @@ struct disk {
 
 /* What the replica claimed at its last turn. */
 struct claim {
-    const struct raft *raft; /* which object */
+    uint64_t added; /* which replica */
     enum raft_role role;
     uint64_t term, commit, applied;
 };
@@ -411,17 +411,27 @@ static void config_committed(struct watch *a, uint32_t group,
     a->w->totals.config_changes++;
 }
 
-static void check_quorum(struct watch *a, struct host *h, uint32_t group,
-                         const struct raft *r, uint64_t index)
+static uint32_t count_durable(const struct variant *v, const struct config *c)
 {
-    const struct config *c = raft_config(r);
-    struct variant *v = find_variant(&a->groups[group], index,
-                                     raft_term_at(r, index));
     uint32_t count = 0;
     for (uint32_t i = 0; v != NULL && i < c->count; i++)
         count += c->members[i].is_voter &&
                  was_durable(v, c->members[i].replica);
+    return count;
+}
+
+static void check_quorum(struct watch *a, struct host *h, uint32_t group,
+                         const struct raft *r, uint64_t index)
+{
+    struct group_watch *gw = &a->groups[group];
+    const struct config *c = raft_config(r);
+    struct variant *v = find_variant(gw, index, raft_term_at(r, index));
+    uint32_t count = count_durable(v, c);
     if (count > config_voters(c) / 2)
+        return;
+    /* It has committed, stepped down and followed, all in this one turn. */
+    if (raft_role(r) != RAFT_LEADER && gw->config.count > 0 &&
+        count_durable(v, &gw->config) > config_voters(&gw->config) / 2)
         return;
     world_fail(a->w, SIM_SAFETY,
                "I5: n%u commits entry %llu of group %u in term %llu; it is on "
@@ -435,15 +445,8 @@ static void commit_risen(struct watch *a, struct host *h, uint32_t group,
 {
     struct group_watch *gw = &a->groups[group];
     uint64_t commit = raft_commit(r);
-    if (commit > gw->committed) {
-        if (raft_role(r) == RAFT_LEADER)
-            check_quorum(a, h, group, r, commit);
-        else
-            world_fail(a->w, SIM_SAFETY,
-                       "n%u believes entry %llu of group %u committed; no "
-                       "leader has said so",
-                       h->index + 1, (unsigned long long)commit, group);
-    }
+    if (commit > gw->committed)
+        check_quorum(a, h, group, r, commit);
     for (uint64_t i = from + 1; i <= commit; i++) {
         struct slot *slot = slot_at(gw, i);
         uint64_t term = raft_term_at(r, i);
@@ -525,10 +528,10 @@ static bool look_at(struct watch *a, struct host *h, uint32_t group,
                     const struct raft *r)
 {
     struct claim *was = &a->hosts[h->index].claims[group];
-    struct claim is = {r, raft_role(r), raft_term(r), raft_commit(r),
+    struct claim is = {a->hosts[h->index].disks[group].added, raft_role(r), raft_term(r), raft_commit(r),
                        node_applied(h->node, group)};
-    if (was->raft != r)
-        *was = (struct claim){.raft = r};
+    if (was->added != is.added)
+        *was = (struct claim){.added = is.added};
     if (was->role == is.role && was->term == is.term &&
         was->commit == is.commit && was->applied == is.applied)
         return false;
@@ -536,8 +539,7 @@ static bool look_at(struct watch *a, struct host *h, uint32_t group,
     bool has_begun = is.role == RAFT_LEADER &&
                      (was->role != RAFT_LEADER || was->term != is.term);
     if (has_begun) {
-        uint64_t added = a->hosts[h->index].disks[group].added;
-        (void)note_leader(a, group, is.term, (struct replica){h->id, added});
+        (void)note_leader(a, group, is.term, (struct replica){h->id, is.added});
         check_complete(a, h, group, r);
     }
     if (is.commit > was->commit)

@@ -6,66 +6,20 @@
  * it would have. Ports lie below those that the system gives out. */
 #include "tests/unit/cmocka_wrap.h"
 
-#include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "net/keys.h"
 #include "net/links.h"
 #include "net/transport.h"
+#include "tests/unit/loopback.h"
 
-#define PORT_FIRST   20000u
-#define PORT_COUNT   12000u
-#define LIMIT_MS     8000u
 #define TURN_MS      10
 #define ADDRESS_SIZE 32
 
 static char reason[TRANSPORT_REASON_SIZE];
-
-/* ---- time and ports ---------------------------------------------------- */
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static struct sockaddr_in loopback(uint32_t port)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET};
-    a.sin_port = htons((uint16_t)port);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return a;
-}
-
-static bool port_is_free(uint32_t port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in a = loopback(port);
-    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0;
-    (void)close(fd);
-    return ok;
-}
-
-/* Each call gives another, and so does each process that runs by our side. */
-static uint32_t free_port(void)
-{
-    static uint32_t next;
-    if (next == 0)
-        next = (uint32_t)getpid() * 37;
-    for (uint32_t tried = 0; tried < PORT_COUNT; tried++) {
-        uint32_t port = PORT_FIRST + next++ % PORT_COUNT;
-        if (port_is_free(port))
-            return port;
-    }
-    fail_msg("no free port");
-    return 0;
-}
 
 static void set_address(char address[ADDRESS_SIZE], uint32_t port)
 {
@@ -98,9 +52,9 @@ static void open_node(struct node *n, bool is_insecure)
     memcpy(cfg.public_key, n->keys.public_key, KEY_BYTES);
     memcpy(cfg.secret_key, n->keys.secret_key, KEY_BYTES);
     assert_int_equal(transport_open(&cfg, &n->t, reason), ERR_OK);
-    n->client_port = free_port();
+    n->client_port = loopback_port();
     set_address(n->client_address, n->client_port);
-    set_address(n->peer_address, free_port());
+    set_address(n->peer_address, loopback_port());
     assert_int_equal(transport_bind_client(n->t, n->client_address, reason),
                      ERR_OK);
     assert_int_equal(transport_bind_peer(n->t, n->peer_address, reason),
@@ -180,9 +134,9 @@ static bool send_lane(struct node *from, enum wire_lane lane, uint64_t number)
 static struct transport_in expect(struct node *n, uint64_t number)
 {
     struct transport_in in;
-    uint64_t end = now_ms() + LIMIT_MS;
+    uint64_t end = loopback_now_ms() + LOOPBACK_LIMIT_MS;
     while (!turn(n, &in))
-        if (now_ms() > end)
+        if (loopback_now_ms() > end)
             fail_msg("message %u has not come", (unsigned)number);
     assert_int_equal(number_said(in.blob), number);
     blob_unref(in.blob);
@@ -194,10 +148,10 @@ static struct transport_in expect(struct node *n, uint64_t number)
 static void send_until_taken(struct node *from, enum wire_lane lane,
                              uint64_t number)
 {
-    uint64_t end = now_ms() + LIMIT_MS;
+    uint64_t end = loopback_now_ms() + LOOPBACK_LIMIT_MS;
     struct timespec pause = {0, 5000000};
     while (!send_lane(from, lane, number)) {
-        if (now_ms() > end)
+        if (loopback_now_ms() > end)
             fail_msg("the lane does not connect");
         (void)nanosleep(&pause, NULL);
     }
@@ -207,11 +161,11 @@ static void send_until_taken(struct node *from, enum wire_lane lane,
 static void expect_refusals(struct node *n, uint64_t count)
 {
     struct transport_in in;
-    uint64_t end = now_ms() + LIMIT_MS;
+    uint64_t end = loopback_now_ms() + LOOPBACK_LIMIT_MS;
     uint64_t wanted = transport_stats(n->t).refused_keys + count;
     while (transport_stats(n->t).refused_keys < wanted) {
         assert_false(turn(n, &in));
-        if (now_ms() > end)
+        if (loopback_now_ms() > end)
             fail_msg("no key was refused");
     }
     assert_false(turn(n, &in));
@@ -256,7 +210,7 @@ static void allowed_client_is_heard_and_answered(void **state)
     wire_out_free(&o);
     uint32_t link = 99;
     struct blob *answer = NULL;
-    links_wait(l, (int)LIMIT_MS, NULL, 0, NULL);
+    links_wait(l, (int)LOOPBACK_LIMIT_MS, NULL, 0, NULL);
     assert_true(links_recv(l, &link, &answer));
     assert_int_equal(link, 0);
     assert_int_equal(number_said(answer), 2);
@@ -458,15 +412,6 @@ static void insecure_client_of_a_secure_node_gets_nowhere(void **state)
 
 /* ---- garbage ----------------------------------------------------------- */
 
-static int connect_raw(uint32_t port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in a = loopback(port);
-    assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
-    return fd;
-}
-
 static void raw_garbage_on_a_port_does_no_harm(void **state)
 {
     (void)state;
@@ -492,7 +437,7 @@ static void raw_garbage_on_a_port_does_no_harm(void **state)
             memcpy(bytes + 12, "CURVE", 5);
             memcpy(bytes + 64, huge, sizeof huge);
         }
-        fds[i] = connect_raw(n.client_port);
+        fds[i] = loopback_connect(n.client_port);
         (void)send(fds[i], bytes, sizeof bytes, MSG_NOSIGNAL);
     }
     assert_serves(&n, &client, false);
@@ -502,69 +447,13 @@ static void raw_garbage_on_a_port_does_no_harm(void **state)
     transport_close(n.t);
 }
 
-static void skip_raw(int fd, size_t size)
-{
-    uint8_t sink[256];
-    assert_true(size <= sizeof sink);
-    assert_int_equal(recv(fd, sink, size, MSG_WAITALL), (ssize_t)size);
-}
-
-/* A DEALER of somebody who does not play by our rules: ZMTP 3.0 by hand (RFC
- * 23), in the clear. With a routing id of its own, unless that is empty. */
-static int open_rogue(uint32_t port, const char *name)
-{
-    struct buf b = {0};
-    static const uint8_t head[12] = {0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0};
-    static const char ready[] = "\5READY\13Socket-Type\0\0\0\6DEALER"
-                                "\10Identity\0\0\0";
-    static const uint8_t zeros[48];
-    uint8_t name_size = (uint8_t)strlen(name);
-    uint8_t command[2] = {4, (uint8_t)(sizeof ready + name_size)};
-    buf_append(&b, head, sizeof head);
-    buf_append(&b, "NULL", 4);
-    buf_append(&b, zeros, sizeof zeros);
-    buf_append(&b, command, sizeof command);
-    buf_append(&b, ready, sizeof ready - 1); /* its last byte ... */
-    buf_append(&b, &name_size, 1);           /* ... is a length */
-    buf_append(&b, name, name_size);
-    int fd = connect_raw(port);
-    assert_int_equal(send(fd, b.data, b.size, MSG_NOSIGNAL), (ssize_t)b.size);
-    buf_free(&b);
-    /* The node's greeting and READY: before that, no message may be sent. */
-    uint8_t answer[2];
-    skip_raw(fd, 64);
-    assert_int_equal(recv(fd, answer, 2, MSG_WAITALL), 2);
-    skip_raw(fd, answer[1]);
-    return fd;
-}
-
-static void send_rogue_frame(int fd, const char *text, bool has_more)
-{
-    uint8_t frame[64] = {has_more, (uint8_t)strlen(text)};
-    memcpy(frame + 2, text, strlen(text));
-    size_t size = 2 + strlen(text);
-    assert_int_equal(send(fd, frame, size, MSG_NOSIGNAL), (ssize_t)size);
-}
-
-/* The other end has had enough. */
-static bool is_cut(int fd)
-{
-    struct timeval limit = {LIMIT_MS / 1000, 0};
-    uint8_t sink[256];
-    ssize_t got = 1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    while (got > 0)
-        got = recv(fd, sink, sizeof sink, 0);
-    return got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
-}
-
 static void expect_refused_messages(struct node *n, uint64_t count)
 {
     struct transport_in in;
-    uint64_t end = now_ms() + LIMIT_MS;
+    uint64_t end = loopback_now_ms() + LOOPBACK_LIMIT_MS;
     while (transport_stats(n->t).refused_messages < count) {
         assert_false(turn(n, &in));
-        if (now_ms() > end)
+        if (loopback_now_ms() > end)
             fail_msg("nothing was refused");
     }
 }
@@ -575,11 +464,11 @@ static void message_of_one_frame_is_taken_from_anyone(void **state)
     struct node n;
     struct transport_in in;
     open_node(&n, true);
-    int fd = open_rogue(n.client_port, "");
-    send_rogue_frame(fd, "hello", false);
-    uint64_t end = now_ms() + LIMIT_MS;
+    int fd = loopback_rogue(n.client_port, "");
+    loopback_rogue_frame(fd, "hello", false);
+    uint64_t end = loopback_now_ms() + LOOPBACK_LIMIT_MS;
     while (!turn(&n, &in))
-        assert_true(now_ms() < end);
+        assert_true(loopback_now_ms() < end);
     assert_true(span_equal(blob_span(in.blob), span_str("hello")));
     blob_unref(in.blob);
     (void)close(fd);
@@ -592,10 +481,10 @@ static void message_of_several_frames_is_dropped(void **state)
     struct node n;
     struct keys client = new_keys();
     open_node(&n, true);
-    int fd = open_rogue(n.client_port, "");
-    send_rogue_frame(fd, "a", true);
-    send_rogue_frame(fd, "b", true);
-    send_rogue_frame(fd, "c", false);
+    int fd = loopback_rogue(n.client_port, "");
+    loopback_rogue_frame(fd, "a", true);
+    loopback_rogue_frame(fd, "b", true);
+    loopback_rogue_frame(fd, "c", false);
     expect_refused_messages(&n, 1);
     assert_serves(&n, &client, true);
     (void)close(fd);
@@ -608,8 +497,8 @@ static void client_that_names_itself_is_dropped(void **state)
     struct node n;
     struct keys client = new_keys();
     open_node(&n, true);
-    int fd = open_rogue(n.client_port, "me");
-    send_rogue_frame(fd, "a", false);
+    int fd = loopback_rogue(n.client_port, "me");
+    loopback_rogue_frame(fd, "a", false);
     expect_refused_messages(&n, 1);
     assert_serves(&n, &client, true);
     (void)close(fd);
@@ -623,11 +512,11 @@ static void oversize_message_cuts_the_connection(void **state)
     struct node n;
     struct keys client = new_keys();
     open_node(&n, true);
-    int fd = open_rogue(n.client_port, "");
+    int fd = loopback_rogue(n.client_port, "");
     uint8_t head[9] = {2};
     put_be64(head + 1, ZMQ_MESSAGE_BYTES_MAX + 1);
     assert_int_equal(send(fd, head, sizeof head, MSG_NOSIGNAL), sizeof head);
-    assert_true(is_cut(fd));
+    assert_true(loopback_is_cut(fd));
     assert_serves(&n, &client, true);
     (void)close(fd);
     transport_close(n.t);
@@ -653,9 +542,9 @@ static void largest_message_arrives_whole(void **state)
     assert_true(links_send(l, 0, &o));
     wire_out_free(&o);
     struct transport_in in;
-    uint64_t end = now_ms() + LIMIT_MS;
+    uint64_t end = loopback_now_ms() + LOOPBACK_LIMIT_MS;
     while (!turn(&n, &in))
-        assert_true(now_ms() < end);
+        assert_true(loopback_now_ms() < end);
     assert_int_equal(blob_size(in.blob), MESSAGE_BYTES_MAX);
     assert_memory_equal(blob_data(in.blob) + WIRE_HEADER_BYTES,
                         blob_data(payload), size);
@@ -688,9 +577,9 @@ static void slices_are_gathered_in_order(void **state)
     wire_out_free(&o);
     blob_unref(b);
     struct transport_in in;
-    uint64_t end = now_ms() + LIMIT_MS;
+    uint64_t end = loopback_now_ms() + LOOPBACK_LIMIT_MS;
     while (!turn(&n, &in))
-        assert_true(now_ms() < end);
+        assert_true(loopback_now_ms() < end);
     assert_int_equal(blob_size(in.blob), WIRE_HEADER_BYTES + 5);
     assert_memory_equal(blob_data(in.blob) + WIRE_HEADER_BYTES, "78901", 5);
     blob_unref(in.blob);
@@ -713,10 +602,10 @@ static void turn_takes_no_more_than_the_budget(void **state)
         sent++;
     uint64_t got = 0;
     uint64_t most = 0;
-    uint64_t end = now_ms() + LIMIT_MS;
+    uint64_t end = loopback_now_ms() + LOOPBACK_LIMIT_MS;
     struct timespec pause = {0, 50000000};
     (void)nanosleep(&pause, NULL);
-    while (got < sent && now_ms() < end) {
+    while (got < sent && loopback_now_ms() < end) {
         struct transport_in in;
         uint64_t here = 0;
         transport_wait(a.t, TURN_MS, NULL, 0, NULL);
@@ -747,11 +636,11 @@ static void answer_to_a_client_that_left_is_dropped(void **state)
     links_close(l);
     struct wire_out o = {0};
     say(&o, 2, NULL);
-    uint64_t end = now_ms() + LIMIT_MS;
+    uint64_t end = loopback_now_ms() + LOOPBACK_LIMIT_MS;
     while (transport_send_client(n.t, in.connection, &o)) {
         struct transport_in none;
         assert_false(turn(&n, &none));
-        assert_true(now_ms() < end);
+        assert_true(loopback_now_ms() < end);
     }
     assert_false(transport_send_client(n.t, in.connection + 77, &o));
     assert_int_equal(transport_stats(n.t).dropped_client, 2);
@@ -800,7 +689,7 @@ static void message_to_an_absent_peer_is_dropped_not_kept(void **state)
     struct keys absent = new_keys();
     char address[ADDRESS_SIZE];
     open_node(&b, false);
-    set_address(address, free_port());
+    set_address(address, loopback_port());
     assert_true(transport_peer_set(b.t, node_a, address, absent.public_key));
     for (uint64_t i = 0; i < 10; i++)
         assert_false(send_lane(&b, LANE_ENTRIES, i));
@@ -885,7 +774,7 @@ static void close_does_not_wait_for_what_cannot_be_sent(void **state)
     struct keys client = new_keys();
     char address[ADDRESS_SIZE];
     open_node(&n, false);
-    set_address(address, free_port());
+    set_address(address, loopback_port());
     assert_true(transport_peer_set(n.t, node_a, address, client.public_key));
     struct links *l = open_links(&client, false);
     assert_true(links_set(l, 0, address, n.keys.public_key));
@@ -893,10 +782,10 @@ static void close_does_not_wait_for_what_cannot_be_sent(void **state)
     while (send_link(l, 1))
         taken++;
     assert_int_equal(taken, CLIENT_REQUESTS_MAX);
-    uint64_t begun = now_ms();
+    uint64_t begun = loopback_now_ms();
     links_close(l);
     transport_close(n.t);
-    assert_true(now_ms() - begun < 2000);
+    assert_true(loopback_now_ms() - begun < 2000);
     links_close(NULL);
     transport_close(NULL);
 }

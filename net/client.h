@@ -167,6 +167,9 @@ NODISCARD enum err
 client_append(struct client *c, const struct client_append *a, uint64_t now_ms);
 /* The number that the next client_append of this producer will bear. */
 uint64_t client_next_number(const struct client *c, uint32_t producer);
+/* The next append repeats `number`, which is not above the next one; only
+ * before the first append. */
+void client_rewind(struct client *c, uint32_t producer, uint64_t number);
 /* Forgets the handle. What is unanswered gets no answer any more. */
 void client_close_producer(struct client *c, uint32_t producer);
 

@@ -192,6 +192,14 @@ uint64_t client_next_number(const struct client *c, uint32_t producer)
     return l->first + l->count;
 }
 
+void client_rewind(struct client *c, uint32_t producer, uint64_t number)
+{
+    struct producer_line *l = line_of(c, producer);
+    ASSERT(l->count == 0 && l->batch_count == 0 && number <= l->first);
+    l->first = number;
+    l->next_send = number;
+}
+
 /* ---- send -------------------------------------------------------------- */
 
 /* What one batch may take of a credit. */

@@ -63,8 +63,8 @@ enum eddy_error {
     EDDY_CONFLICT = 7,     /* expected another seq; other bytes under a used
                               number */
     EDDY_OUT_OF_ORDER = 8, /* an append before this one failed; not done */
-    EDDY_EXPIRED = 9,      /* number or producer no longer remembered: unknown */
-    EDDY_FENCED = 10,      /* another instance has opened the same producer */
+    EDDY_EXPIRED = 9, /* number or producer no longer remembered: unknown */
+    EDDY_FENCED = 10, /* another instance has opened the same producer */
     EDDY_TOO_LARGE = 11,
     EDDY_NO_SPACE = 12,
     EDDY_BUSY = 13,
@@ -99,11 +99,11 @@ struct eddy;
 struct eddy_options {
     const char *const *nodes; /* HOST:PORT of some; if none, the key file's */
     size_t node_count;
-    const char *key_file;     /* NULL: an open (insecure) cluster */
+    const char *key_file;      /* NULL: an open (insecure) cluster */
     const char *contacts_file; /* remembers where the nodes are, so that the
                                   next connection needs none of `nodes` to be
                                   up; no secrets. NULL: none */
-    uint32_t timeout_ms;      /* of each operation; 0: 30 s */
+    uint32_t timeout_ms;       /* of each operation; 0: 30 s */
 };
 
 /* Connects: EDDY_OK once a node has told what the ring is like.
@@ -112,8 +112,8 @@ struct eddy_options {
  * not HOST:PORT. EDDY_DENIED: the cluster does not know the key (any more).
  * EDDY_INCOMPATIBLE. On an error *out is NULL, and `reason`
  * (EDDY_REASON_SIZE bytes) says what to do. */
-enum eddy_error eddy_open(const struct eddy_options *options,
-                          struct eddy **out, char *reason);
+enum eddy_error eddy_open(const struct eddy_options *options, struct eddy **out,
+                          char *reason);
 /* Readers and producers must be closed before. NULL is accepted. */
 void eddy_close(struct eddy *e);
 
@@ -164,7 +164,8 @@ struct eddy_producer;
 struct eddy_appended {
     uint64_t number;
     enum eddy_error error;
-    bool is_duplicate; /* it had been appended before: this is its first answer */
+    bool is_duplicate; /* it had been appended before: this is its first answer
+                        */
     uint64_t seq;
 };
 /* In order of appending, each once. It must call nothing of this library but

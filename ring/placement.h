@@ -16,8 +16,8 @@
  * clock, no chance; the order of `members` does not matter. Its loops end by
  * count, never by time (T34): each step of a loop mends one misplaced replica
  * or leader, and there are at most rows x REPLICATION_MAX of them. Up to 256
- * rows it takes a millisecond, for 1024 rows and 100 nodes 3 to 9 on average
- * and 45 at worst (tools/bench_ring.c). A caller that cannot wait so long runs
+ * rows it takes a millisecond; for 1024 rows and 100 nodes 3 to 15, and a tenth
+ * of a second at worst (tools/bench_ring.c). A caller that cannot wait runs
  * it elsewhere on a copy: it gives the same table everywhere.
  *
  * How (DESIGN 4):

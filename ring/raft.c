@@ -74,7 +74,7 @@ uint64_t raft_deadline(const struct raft *r)
 
 void raft_set_rank(struct raft *r, uint32_t rank)
 {
-    r->rank = rank;
+    raft_elect_set_rank(r, rank);
 }
 
 void raft_set_stamp(struct raft *r, struct entry_stamp stamp)

@@ -45,8 +45,8 @@ struct raft_hard_state {
     struct replica vote; /* node zero: none in this term */
 };
 
-/* What the log holds below the items that are loaded: for every index from
- * base to last the term, as runs (first index -> term). */
+/* What the log holds below the items that are loaded: for every index above
+ * base, to last, the term, as runs (first index -> term), terms ascending. */
 struct raft_term_run {
     uint64_t first_index;
     uint64_t term;
@@ -198,8 +198,8 @@ uint64_t raft_deadline(const struct raft *r);
 void raft_recv(struct raft *r, const struct raft_msg *msg, uint64_t now_ms);
 /* Writes up to these numbers are on disk (0 leaves one as it was). */
 void raft_durable(struct raft *r, uint64_t hard_write, uint64_t log_write);
-/* The rank of the own node in the table's row (0 first), REPLICAS_MAX if it
- * is not in it; used from the next timeout on. */
+/* The rank of the own node in the table's row (0 first), REPLICAS_MAX (as at
+ * start) if it is not in it; moves the timeout that runs. */
 void raft_set_rank(struct raft *r, uint32_t rank);
 /* What noop and configuration entries are stamped with. */
 void raft_set_stamp(struct raft *r, struct entry_stamp stamp);

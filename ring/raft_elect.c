@@ -18,17 +18,19 @@
 
 /* L7: by rank, so that leadership lands at the preferred node, and elections
  * of many groups do not meet. */
-static uint64_t draw_timeout(struct raft *r)
+static void set_timer(struct raft *r)
 {
     uint64_t t = r->cfg.election_ms;
     uint64_t rank = r->rank < RANK_LAST ? r->rank : RANK_LAST;
-    uint64_t jitter = t * r->cfg.jitter_percent / 100;
-    return t + rank * t / 2 + rng_below(&r->rng, jitter + 1);
+    r->election_at_ms = r->timer_from_ms + t + rank * t / 2 + r->jitter_ms;
 }
 
 void raft_elect_reset_timer(struct raft *r)
 {
-    r->election_at_ms = r->now_ms + draw_timeout(r);
+    uint64_t most = r->cfg.election_ms * r->cfg.jitter_percent / 100;
+    r->timer_from_ms = r->now_ms;
+    r->jitter_ms = rng_below(&r->rng, most + 1);
+    set_timer(r);
 }
 
 bool raft_elect_is_voter(const struct raft *r)
@@ -38,12 +40,24 @@ bool raft_elect_is_voter(const struct raft *r)
     return m != NULL && m->is_voter;
 }
 
+static bool is_sole_voter(const struct raft *r)
+{
+    return raft_elect_is_voter(r) &&
+           config_voters(raft_log_config(&r->log)) == 1;
+}
+
 void raft_elect_init(struct raft *r)
 {
     raft_elect_reset_timer(r);
-    /* A sole voter has nobody to wait for but its own disk. */
-    if (raft_elect_is_voter(r) && config_voters(raft_log_config(&r->log)) == 1)
+    if (is_sole_voter(r)) /* it has nobody to wait for but its own disk */
         r->election_at_ms = r->now_ms;
+}
+
+void raft_elect_set_rank(struct raft *r, uint32_t rank)
+{
+    r->rank = rank;
+    if (!is_sole_voter(r))
+        set_timer(r);
 }
 
 bool raft_elect_is_led(const struct raft *r)

@@ -60,7 +60,9 @@ struct raft {
     uint64_t applied;
 
     /* standing for election */
-    uint64_t election_at_ms;
+    uint64_t timer_from_ms; /* when it began to wait */
+    uint64_t jitter_ms;
+    uint64_t election_at_ms; /* from those and the rank */
     uint64_t resend_at_ms;
     uint32_t granted; /* bit i: member i of the configuration in force */
     uint32_t refused;
@@ -111,6 +113,7 @@ void raft_commit_to(struct raft *r, uint64_t index);
 /* ---- raft_elect.c ------------------------------------------------------ */
 
 void raft_elect_init(struct raft *r);
+void raft_elect_set_rank(struct raft *r, uint32_t rank);
 bool raft_elect_is_voter(const struct raft *r);
 /* Begin anew to wait for a leader. */
 void raft_elect_reset_timer(struct raft *r);

@@ -158,10 +158,9 @@ static enum err apply_append(struct store_held *h, const struct item *item)
         c.index = item->index;
         store_ledger_add_config(h, &c);
     }
-    if (raft->run_count == 0 ||
-        h->runs[raft->run_count - 1].term != item->term)
-        store_ledger_add_run(
-            h, (struct raft_term_run){item->index, item->term});
+    if (raft->run_count == 0 || h->runs[raft->run_count - 1].term != item->term)
+        store_ledger_add_run(h,
+                             (struct raft_term_run){item->index, item->term});
     raft->last_index = item->index;
     return ERR_OK;
 }

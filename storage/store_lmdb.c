@@ -336,8 +336,8 @@ static enum err lmdb_space(struct store *base, struct store_space *out)
     MDB_envinfo info;
     MDB_stat stat;
     struct statvfs disk;
-    if (mdb_env_info(s->env, &info) != 0 ||
-        mdb_env_stat(s->env, &stat) != 0 || statvfs(s->path, &disk) != 0)
+    if (mdb_env_info(s->env, &info) != 0 || mdb_env_stat(s->env, &stat) != 0 ||
+        statvfs(s->path, &disk) != 0)
         return ERR_IO;
     if (s->counted_txn == 0 ||
         info.me_last_txnid >= s->counted_txn + COUNT_EVERY) {

@@ -64,7 +64,8 @@ NODISCARD enum err store_lmdb_get(const struct store_lmdb *s, MDB_txn *txn,
                                   enum store_db db, struct span key,
                                   struct span *value);
 /* Moves a cursor: op is MDB_SET_RANGE (from *key), MDB_FIRST, MDB_NEXT,
- * MDB_PREV or MDB_LAST. Key and stored value (with its checksum) are borrowed. */
+ * MDB_PREV or MDB_LAST. Key and stored value (with its checksum) are borrowed.
+ */
 NODISCARD enum err store_lmdb_move(MDB_cursor *cursor, MDB_cursor_op op,
                                    struct span *key, struct span *stored);
 struct store_reader *store_lmdb_reader_open(struct store *s);

@@ -78,8 +78,7 @@ static enum err check_log(const struct store_lmdb *s, MDB_txn *txn,
         return ERR_DAMAGED;
     if (raft->last_index == raft->base_index)
         return raft->run_count == 0 ? ERR_OK : ERR_DAMAGED;
-    if (raft->run_count == 0 ||
-        h->runs[0].first_index > raft->base_index + 1 ||
+    if (raft->run_count == 0 || h->runs[0].first_index > raft->base_index + 1 ||
         h->runs[raft->run_count - 1].first_index > raft->last_index)
         return ERR_DAMAGED;
     if (raft->applied_index > raft->base_index &&
@@ -204,8 +203,7 @@ static enum err fill_held(struct filling *f, enum store_meta kind,
     return is_sound ? ERR_OK : ERR_DAMAGED;
 }
 
-static enum err fill_row(struct filling *f, struct span key,
-                         struct span stored)
+static enum err fill_row(struct filling *f, struct span key, struct span stored)
 {
     struct span value;
     enum store_meta kind;

@@ -27,8 +27,8 @@ enum err store_lmdb_get(const struct store_lmdb *s, MDB_txn *txn,
                                                           : ERR_DAMAGED;
 }
 
-enum err store_lmdb_move(MDB_cursor *cursor, MDB_cursor_op op,
-                         struct span *key, struct span *stored)
+enum err store_lmdb_move(MDB_cursor *cursor, MDB_cursor_op op, struct span *key,
+                         struct span *stored)
 {
     MDB_val k = store_lmdb_val(*key);
     MDB_val v = {0, NULL};
@@ -104,14 +104,13 @@ static enum err index_row(void *ctx, struct store_place place,
     enum err err = store_lmdb_move(r->index, MDB_SET_RANGE, key, &stored);
     if (err == ERR_NOT_FOUND)
         err = store_lmdb_move(r->index, MDB_LAST, key, &stored);
-    else if (err == ERR_OK &&
-             span_compare(*key, store_key_span(&from)) != 0)
+    else if (err == ERR_OK && span_compare(*key, store_key_span(&from)) != 0)
         err = store_lmdb_move(r->index, MDB_PREV, key, &stored);
     if (err != ERR_OK)
         return err;
     /* The same group, incarnation and stream: all but the first seq. */
-    if (key->size != from.size || memcmp(key->data, from.bytes,
-                                         from.size - sizeof(uint64_t)) != 0)
+    if (key->size != from.size ||
+        memcmp(key->data, from.bytes, from.size - sizeof(uint64_t)) != 0)
         return ERR_NOT_FOUND;
     if (!store_row_open(*key, stored, value))
         return ERR_DAMAGED;
@@ -128,9 +127,8 @@ static enum err log_row(void *ctx, struct store_place place, uint64_t index,
                           manifest);
 }
 
-static enum err payload(void *ctx, struct store_place place,
-                        struct position at, uint32_t offset, uint32_t size,
-                        uint8_t *to)
+static enum err payload(void *ctx, struct store_place place, struct position at,
+                        uint32_t offset, uint32_t size, uint8_t *to)
 {
     struct lmdb_reader *r = ctx;
     uint32_t chunk = offset / STORE_CHUNK_BYTES;
@@ -138,8 +136,8 @@ static enum err payload(void *ctx, struct store_place place,
     if (chunk > UINT16_MAX)
         return ERR_CORRUPT;
     while (size > 0) {
-        struct store_key key = store_key_payload(
-            place.group, place.incarnation, at, (uint16_t)chunk);
+        struct store_key key = store_key_payload(place.group, place.incarnation,
+                                                 at, (uint16_t)chunk);
         MDB_val k = store_lmdb_val(store_key_span(&key));
         MDB_val v;
         enum err err = store_lmdb_err(

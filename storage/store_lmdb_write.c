@@ -11,9 +11,8 @@
 
 /* MDB_RESERVE: the bytes go straight into the page; all of them are set, for
  * LMDB would write whatever else the page held (PITFALLS A25). */
-static enum err reserve(struct store_lmdb *s, enum store_db db,
-                        struct span key, size_t size, unsigned flags,
-                        uint8_t **at)
+static enum err reserve(struct store_lmdb *s, enum store_db db, struct span key,
+                        size_t size, unsigned flags, uint8_t **at)
 {
     MDB_val k = store_lmdb_val(key);
     MDB_val v = {size, NULL};
@@ -30,8 +29,8 @@ static enum err put(struct store_lmdb *s, enum store_db db, struct span key,
 {
     uint64_t checksum = store_row_checksum(key, value);
     uint8_t *at;
-    enum err err = reserve(s, db, key, value.size + STORE_CHECKSUM_BYTES,
-                           flags, &at);
+    enum err err =
+        reserve(s, db, key, value.size + STORE_CHECKSUM_BYTES, flags, &at);
     if (err != ERR_OK)
         return err;
     if (value.size > 0)
@@ -45,8 +44,7 @@ static enum err put_meta(struct store_lmdb *s, struct store_key key,
                          const struct enc *value)
 {
     ASSERT(enc_fits(value));
-    return put(s, STORE_DB_META, store_key_span(&key),
-                          enc_span(value), 0);
+    return put(s, STORE_DB_META, store_key_span(&key), enc_span(value), 0);
 }
 
 /* Removes at most `limit` rows of [from, end): both prefixes of keys; counts
@@ -191,10 +189,9 @@ static enum err write_run(struct store_lmdb *s, const struct store_held *h,
 {
     uint16_t chunk = 0;
     for (uint32_t done = 0; done < run_bytes; chunk++) {
-        uint32_t size =
-            (uint32_t)min_u64(run_bytes - done, STORE_CHUNK_BYTES);
-        struct store_key key = store_key_payload(
-            h->view.group, h->view.incarnation, at, chunk);
+        uint32_t size = (uint32_t)min_u64(run_bytes - done, STORE_CHUNK_BYTES);
+        struct store_key key =
+            store_key_payload(h->view.group, h->view.incarnation, at, chunk);
         uint8_t *row;
         enum err err =
             reserve(s, STORE_DB_PAYLOAD, store_key_span(&key),
@@ -212,8 +209,7 @@ static enum err write_run(struct store_lmdb *s, const struct store_held *h,
 static enum err write_payload(struct store_lmdb *s, const struct store_held *h,
                               const struct item *item)
 {
-    struct store_gather gather =
-        store_gather_of(item, s->bytes, s->bytes_ctx);
+    struct store_gather gather = store_gather_of(item, s->bytes, s->bytes_ctx);
     struct store_runs runs;
     struct store_run run;
     enum err err = store_runs_begin(&runs, item_manifest(item));
@@ -233,7 +229,7 @@ static enum err write_append(struct store_lmdb *s, const struct store_held *h,
     struct store_key key =
         store_key_log(h->view.group, h->view.incarnation, item->index);
     enum err err = put(s, STORE_DB_LOG, store_key_span(&key),
-                                  item_manifest(item), MDB_NOOVERWRITE);
+                       item_manifest(item), MDB_NOOVERWRITE);
     if (err == ERR_OK && item->payload_size > 0)
         err = write_payload(s, h, item);
     const struct raft_term_run *run = &raft->runs[raft->run_count - 1];
@@ -248,8 +244,8 @@ static enum err write_append(struct store_lmdb *s, const struct store_held *h,
     return err;
 }
 
-static enum err write_truncate(struct store_lmdb *s,
-                               const struct store_held *h, uint64_t index)
+static enum err write_truncate(struct store_lmdb *s, const struct store_held *h,
+                               uint64_t index)
 {
     uint32_t group = h->view.group, incarnation = h->view.incarnation;
     struct store_key from = store_key_log(group, incarnation, index);
@@ -258,8 +254,9 @@ static enum err write_truncate(struct store_lmdb *s,
     if (err == ERR_OK)
         err = remove_all(s, STORE_DB_PAYLOAD, from, end);
     if (err == ERR_OK)
-        err = remove_all(s, STORE_DB_META, replica_key(h, STORE_META_RUN, index),
-                         replica_key(h, STORE_META_CONFIG, 0));
+        err =
+            remove_all(s, STORE_DB_META, replica_key(h, STORE_META_RUN, index),
+                       replica_key(h, STORE_META_CONFIG, 0));
     if (err == ERR_OK)
         err = remove_all(s, STORE_DB_META,
                          replica_key(h, STORE_META_CONFIG, index), end);
@@ -274,8 +271,8 @@ static enum err write_tombstone(struct store_lmdb *s,
     struct enc e = enc_of(bytes, sizeof bytes);
     store_put_tombstone(&e,
                         &(struct store_tombstone_row){t.least, t.incarnation});
-    enum err err = put_meta(
-        s, store_key_meta(c->group, 0, STORE_META_TOMBSTONE, 0), &e);
+    enum err err =
+        put_meta(s, store_key_meta(c->group, 0, STORE_META_TOMBSTONE, 0), &e);
     if (err == ERR_OK)
         err = remove_all(s, STORE_DB_META,
                          store_key_first(c->group, c->incarnation),
@@ -424,8 +421,9 @@ enum err store_lmdb_commit(struct store *base, const struct store_batch *b,
     enum err err = store_lmdb_err(mdb_txn_begin(s->env, NULL, 0, &s->txn));
     if (err == ERR_OK) {
         err = apply_all(s, b, done);
+        /* However it failed: what is on disk now is not known (S22). */
         if (err == ERR_OK)
-            err = store_lmdb_err(mdb_txn_commit(s->txn));
+            err = mdb_txn_commit(s->txn) == 0 ? ERR_OK : ERR_IO;
         else
             mdb_txn_abort(s->txn);
         s->txn = NULL;

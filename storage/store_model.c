@@ -67,8 +67,7 @@ static size_t rows_find(const struct model_rows *r, struct span key,
         else
             high = middle;
     }
-    *is_there =
-        low < r->count && span_equal(span_buf(&r->rows[low].key), key);
+    *is_there = low < r->count && span_equal(span_buf(&r->rows[low].key), key);
     return low;
 }
 
@@ -105,8 +104,7 @@ static void rows_remove(struct model_rows *r, struct span key)
         return;
     row_free(&r->rows[at]);
     r->count--;
-    memmove(&r->rows[at], &r->rows[at + 1],
-            (r->count - at) * sizeof *r->rows);
+    memmove(&r->rows[at], &r->rows[at + 1], (r->count - at) * sizeof *r->rows);
 }
 
 /* From the end, at most *limit, which is counted down. */
@@ -223,8 +221,7 @@ static void do_append(struct model *m, struct model_home *h,
         return;
     struct store_gather gather = store_gather_of(item, m->bytes, m->bytes_ctx);
     bool is_whole = store_gather_next(
-        &gather, buf_grow(&e->payload, item->payload_size),
-        item->payload_size);
+        &gather, buf_grow(&e->payload, item->payload_size), item->payload_size);
     ASSERT(is_whole);
 }
 
@@ -385,8 +382,7 @@ static enum err index_row(void *ctx, struct store_place place,
     uint8_t wanted[RUN_KEY_BYTES];
     run_key(stream, seq, wanted);
     bool is_there;
-    size_t at =
-        rows_find(&h->index, span_of(wanted, sizeof wanted), &is_there);
+    size_t at = rows_find(&h->index, span_of(wanted, sizeof wanted), &is_there);
     if (!is_there && at-- == 0)
         return ERR_NOT_FOUND;
     *key = span_buf(&h->index.rows[at].key);
@@ -396,14 +392,12 @@ static enum err index_row(void *ctx, struct store_place place,
                : ERR_NOT_FOUND;
 }
 
-static const struct model_entry *find_entry(const struct model *m,
-                                            struct store_place place,
-                                            uint64_t index)
+static const struct model_entry *
+find_entry(const struct model *m, struct store_place place, uint64_t index)
 {
     const struct model_home *h = find_home(m, place.group, place.incarnation);
-    return h != NULL && index >= 1 && index <= h->count
-               ? &h->entries[index - 1]
-               : NULL;
+    return h != NULL && index >= 1 && index <= h->count ? &h->entries[index - 1]
+                                                        : NULL;
 }
 
 static enum err log_row(void *ctx, struct store_place place, uint64_t index,
@@ -416,15 +410,13 @@ static enum err log_row(void *ctx, struct store_place place, uint64_t index,
     return ERR_OK;
 }
 
-static enum err payload(void *ctx, struct store_place place,
-                        struct position at, uint32_t offset, uint32_t size,
-                        uint8_t *to)
+static enum err payload(void *ctx, struct store_place place, struct position at,
+                        uint32_t offset, uint32_t size, uint8_t *to)
 {
     const struct model_entry *e = find_entry(ctx, place, at.index);
     struct store_runs runs;
     struct store_run run = {0};
-    if (e == NULL ||
-        store_runs_begin(&runs, span_buf(&e->manifest)) != ERR_OK)
+    if (e == NULL || store_runs_begin(&runs, span_buf(&e->manifest)) != ERR_OK)
         return ERR_NOT_FOUND;
     bool is_found = false;
     while (!is_found && store_runs_next(&runs, &run))

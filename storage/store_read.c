@@ -93,8 +93,7 @@ static struct segment_meta *next_meta(struct reading *r)
     struct segments_result *out = r->out;
     if (out->count == r->capacity) {
         r->capacity = grown(r->capacity);
-        out->metas =
-            mem_resize(out->metas, r->capacity * sizeof *out->metas);
+        out->metas = mem_resize(out->metas, r->capacity * sizeof *out->metas);
     }
     return &out->metas[out->count];
 }
@@ -103,10 +102,10 @@ static enum err read_payload(struct reading *r, const struct run_segment *s,
                              uint8_t *to)
 {
     struct position at = {r->row.entry_index, r->row.ordinal};
-    enum err err = s->size == 0 ? ERR_OK
-                                : r->source->payload(r->source->ctx, r->place,
-                                                     at, s->offset, s->size,
-                                                     to);
+    enum err err = s->size == 0
+                       ? ERR_OK
+                       : r->source->payload(r->source->ctx, r->place, at,
+                                            s->offset, s->size, to);
     /* A stored index row and its payload are swept together, so that one
      * without the other is damage; a row from memory may have outlived it. */
     if (err == ERR_NOT_FOUND && !r->is_from_memory)
@@ -206,8 +205,7 @@ static enum err check_entry(const struct log_ticket *t, uint64_t index,
 {
     struct entry_header header;
     if (entry_read_header(manifest, &header) != ERR_OK ||
-        header.index != index ||
-        header.payload_bytes > ENTRY_PAYLOAD_BYTES_MAX)
+        header.index != index || header.payload_bytes > ENTRY_PAYLOAD_BYTES_MAX)
         return ERR_DAMAGED;
     *payload_bytes = header.payload_bytes;
     /* T4: another term is another entry, however intact it is. */
@@ -225,10 +223,9 @@ static enum err read_runs(const struct store_source *source,
         if (run.offset + run.bytes > payload.size)
             return ERR_DAMAGED;
         if (run.bytes > 0)
-            err = source->payload(source->ctx, place,
-                                  (struct position){index, run.ordinal}, 0,
-                                  run.bytes,
-                                  (uint8_t *)payload.data + run.offset);
+            err = source->payload(
+                source->ctx, place, (struct position){index, run.ordinal}, 0,
+                run.bytes, (uint8_t *)payload.data + run.offset);
     }
     /* The log row is there, in the same view. */
     return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
@@ -262,11 +259,10 @@ static enum err read_entry_payload(const struct store_source *source,
     if (entry->payload_size == 0)
         return ERR_OK;
     /* Once more, out of what was copied: look-ups borrow until the next. */
-    struct span manifest = span_of(out->manifests.data + entry->manifest_at,
-                                   entry->manifest_size);
-    struct span payload =
-        span_of(buf_grow(&out->payload, entry->payload_size),
-                entry->payload_size);
+    struct span manifest =
+        span_of(out->manifests.data + entry->manifest_at, entry->manifest_size);
+    struct span payload = span_of(buf_grow(&out->payload, entry->payload_size),
+                                  entry->payload_size);
     enum err err = read_runs(source, place, index, manifest, payload);
     return err == ERR_OK ? check_payload(manifest, payload) : err;
 }

@@ -288,8 +288,8 @@ void store_put_payload_header(uint8_t out[STORE_PAYLOAD_HEADER_BYTES],
     ASSERT(e.size == STORE_PAYLOAD_HEADER_BYTES);
 }
 
-bool store_get_payload(struct span key, struct span stored,
-                       uint32_t *run_bytes, struct span *bytes)
+bool store_get_payload(struct span key, struct span stored, uint32_t *run_bytes,
+                       struct span *bytes)
 {
     if (key.size != STORE_PAYLOAD_KEY_BYTES)
         return false;

@@ -7,8 +7,8 @@
  * layouts take turns, each in a fresh folder; printed are medians.
  *
  *   gcc -std=c17 -D_POSIX_C_SOURCE=200809L -O2 -I. tests/bench/bench_rows.c \
- *       storage/store_rows.c ring/base.c ring/codec.c ring/rows.c ring/entry.c \
-       -llmdb -o /tmp/bench_rows && /tmp/bench_rows
+ *       storage/store_rows.c ring/base.c ring/codec.c ring/rows.c ring/entry.c
+ \ -llmdb -o /tmp/bench_rows && /tmp/bench_rows
  */
 #include <lmdb.h>
 #include <stdio.h>
@@ -159,10 +159,8 @@ static void report(const char *name, const struct shape *s, double *rates,
 
 int main(void)
 {
-    static const struct shape shapes[] = {{100, 64, 500},
-                                          {100, 1024, 100},
-                                          {1000, 64, 500},
-                                          {1000, 1024, 60}};
+    static const struct shape shapes[] = {
+        {100, 64, 500}, {100, 1024, 100}, {1000, 64, 500}, {1000, 1024, 60}};
     const char *base = getenv("TMPDIR");
     char path[200];
     (void)snprintf(path, sizeof path, "%s/bench-rows-XXXXXX",

@@ -18,7 +18,8 @@ static void read_request(const struct wire_in *in)
         while (wire_commands_next(&it, &c))
             ASSERT(command_check(&c) == ERR_OK);
         ASSERT(dec_done(&it.d) && it.next_ordinal == r.command_count);
-        (void)wire_commands_verify(in, &r);
+        enum err err = wire_commands_verify(in, &r);
+        ASSERT(err == ERR_OK || err == ERR_CORRUPT);
     }
     struct wire_out o = {0};
     wire_request_write(&o, &r);

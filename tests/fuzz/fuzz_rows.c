@@ -112,9 +112,8 @@ static void try_keys(struct span key)
     uint64_t number;
     struct span row_key;
     if (store_key_read_meta(key, &kind, &number)) {
-        struct store_key again =
-            store_key_meta(store_key_group(key), store_key_incarnation(key),
-                           kind, number);
+        struct store_key again = store_key_meta(
+            store_key_group(key), store_key_incarnation(key), kind, number);
         ASSERT(span_equal(store_key_span(&again), key));
     }
     if (store_key_state_row(key, &row_key))
@@ -131,7 +130,7 @@ static void try_checksum(struct span stored)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const tries[])(struct span) = {
-        try_folder, try_number,  try_tombstone, try_replica, try_hard,
+        try_folder,  try_number, try_tombstone, try_replica, try_hard,
         try_applied, try_config, try_payload,   try_keys,    try_checksum,
     };
     if (size == 0)

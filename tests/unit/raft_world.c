@@ -835,21 +835,26 @@ static void step(struct sim *s)
         judge_logs(s);
 }
 
-/* True if those who are left could go on. */
+static bool is_newer(const struct raft *a, const struct raft *b)
+{
+    uint64_t a_term = raft_term_at(a, raft_last(a));
+    uint64_t b_term = raft_term_at(b, raft_last(b));
+    return a_term != b_term ? a_term > b_term : raft_last(a) > raft_last(b);
+}
+
+/* True if those who are left could go on: by the configuration of the newest
+ * log, enough disks are left. */
 static bool can_go_on(struct sim *s)
 {
-    struct sim_node *n = some_leader(s);
-    if (n == NULL) {
-        for (size_t i = 0; i < NODES; i++) {
-            struct sim_node *o = &s->nodes[i];
-            if (o->raft != NULL &&
-                (n == NULL || raft_last(o->raft) > raft_last(n->raft)))
-                n = o;
-        }
+    const struct raft *newest = NULL;
+    for (size_t i = 0; i < NODES; i++) {
+        const struct raft *r = s->nodes[i].raft;
+        if (r != NULL && (newest == NULL || is_newer(r, newest)))
+            newest = r;
     }
-    if (n == NULL)
+    if (newest == NULL)
         return false;
-    const struct config *c = raft_config(n->raft);
+    const struct config *c = raft_config(newest);
     uint32_t live = 0;
     for (uint32_t i = 0; i < c->count; i++) {
         const struct life *life = life_of(s, c->members[i].replica);

@@ -5,9 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const struct entry_stamp stamp = {.epoch = {1, 2, 3},
-                                         .level = LEVEL_NOW,
-                                         .time_ms = 1700000000000u};
+static const struct entry_stamp stamp = {
+    .epoch = {1, 2, 3}, .level = LEVEL_NOW, .time_ms = 1700000000000u};
 
 /* ---- buffers of the shell ---------------------------------------------- */
 
@@ -205,8 +204,7 @@ static void note_verdict(struct rig_core *c, const struct command *command,
     if (v->err != ERR_OK || v->is_duplicate)
         return;
     if (command->kind == COMMAND_CREATE) {
-        c->lanes =
-            mem_resize(c->lanes, (c->lane_count + 1) * sizeof *c->lanes);
+        c->lanes = mem_resize(c->lanes, (c->lane_count + 1) * sizeof *c->lanes);
         c->lanes[c->lane_count++] = (struct rig_lane){.stream = v->id};
         return;
     }
@@ -359,8 +357,9 @@ static enum err dump_replica(void *ctx, const struct store_replica *r)
                r->incarnation, r->generation.counter,
                (unsigned long long)r->generation.random,
                (unsigned long long)r->added);
-    buf_printf(ctx, " term %llu vote %s:%llu", (unsigned long long)raft->hard.term,
-               vote, (unsigned long long)raft->hard.vote.added);
+    buf_printf(ctx, " term %llu vote %s:%llu",
+               (unsigned long long)raft->hard.term, vote,
+               (unsigned long long)raft->hard.vote.added);
     buf_printf(ctx, " base %llu/%llu last %llu applied %llu/%llu",
                (unsigned long long)raft->base_index,
                (unsigned long long)raft->base_term,
@@ -417,8 +416,9 @@ static enum err dump_tombstone(void *ctx, uint32_t group, uint32_t incarnation,
 
 enum err rig_dump(struct store *s, struct buf *text)
 {
-    struct store_visitor v = {text,     dump_folder, dump_record,   dump_replica,
-                              dump_row, dump_entry,  dump_tombstone};
+    struct store_visitor v = {text,          dump_folder, dump_record,
+                              dump_replica,  dump_row,    dump_entry,
+                              dump_tombstone};
     buf_clear(text);
     enum err err = store_load(s, &v);
     buf_printf(text, "%s\n", err_name(err));

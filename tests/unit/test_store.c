@@ -328,11 +328,12 @@ static void truncation_takes_entries_terms_and_configurations(void **state)
     append(r, rig_config(&r->pool, 6, 2, 3));
     assert_true(dump_says(r, "1->1 5->2 config 1 of 1 config 6 of 3\n"));
     rig_core_truncate(&r->core, &r->pool, 4);
-    assert_int_equal(commit_one(r, (struct store_command){.kind = STORE_TRUNCATE,
-                                                          .group = 1,
-                                                          .incarnation = 1,
-                                                          .index = 4}),
-                     ERR_OK);
+    assert_int_equal(
+        commit_one(r, (struct store_command){.kind = STORE_TRUNCATE,
+                                             .group = 1,
+                                             .incarnation = 1,
+                                             .index = 4}),
+        ERR_OK);
     reopen(r);
     assert_true(dump_says(r, "last 3 applied 1/1"));
     assert_true(dump_says(r, " 1->1 config 1 of 1\n"));
@@ -706,9 +707,9 @@ static void a_truncation_of_what_is_applied_changes_nothing(void **state)
 static void commands_for_unknown_replicas_change_nothing(void **state)
 {
     struct rig *r = *state;
-    static const enum store_kind kinds[] = {STORE_HARD,       STORE_TRUNCATE,
-                                            STORE_TOMBSTONE,  STORE_QUARANTINE,
-                                            STORE_PORTION,    STORE_APPEND};
+    static const enum store_kind kinds[] = {STORE_HARD,      STORE_TRUNCATE,
+                                            STORE_TOMBSTONE, STORE_QUARANTINE,
+                                            STORE_PORTION,   STORE_APPEND};
     struct item *item = rig_noop(&r->pool, 2, 1);
     remember(r);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {

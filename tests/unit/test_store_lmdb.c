@@ -174,6 +174,17 @@ static void a_folder_made_by_join_holds_ids_only(void **state)
     assert_true(span_equal(span_buf(&r->after), wanted));
 }
 
+static void a_founding_that_fails_leaves_nothing(void **state)
+{
+    struct rig *r = *state;
+    struct store_founding f = rig_founding(PARTITIONS_DEFAULT);
+    r->cfg.map_bytes = 32 * KIB;
+    assert_int_equal(store_lmdb_found(&r->cfg, &f), ERR_IO);
+    assert_int_equal(access(r->file, F_OK), -1);
+    r->cfg.map_bytes = MAP_BYTES_TEST;
+    assert_int_equal(store_lmdb_found(&r->cfg, &f), ERR_OK);
+}
+
 static void a_store_is_opened_once_in_a_process(void **state)
 {
     struct rig *r = *state;
@@ -267,8 +278,7 @@ static void a_flipped_byte_of_payload_is_corrupt(void **state)
     struct rig *r = *state;
     make_stream(r, 4, 30000); /* one run of 120,000 bytes: two rows */
     close_store(r);
-    struct store_key key =
-        store_key_payload(1, 1, (struct position){4, 0}, 1);
+    struct store_key key = store_key_payload(1, 1, (struct position){4, 0}, 1);
     uint8_t header[STORE_PAYLOAD_HEADER_BYTES];
     store_put_payload_header(header, store_key_span(&key), 120000,
                              120000 - STORE_CHUNK_BYTES);
@@ -306,8 +316,7 @@ static void a_payload_row_of_another_place_is_corrupt(void **state)
     struct rig *r = *state;
     make_stream(r, 1, 30000);
     close_store(r);
-    struct store_key key =
-        store_key_payload(1, 1, (struct position){4, 0}, 0);
+    struct store_key key = store_key_payload(1, 1, (struct position){4, 0}, 0);
     uint8_t header[STORE_PAYLOAD_HEADER_BYTES];
     store_put_payload_header(header, store_key_span(&key), 30000, 30000);
     edit_file(r, span_of(header, sizeof header), flip_key);
@@ -354,8 +363,8 @@ static void a_flipped_byte_of_index_is_damage(void **state)
 static void a_flipped_byte_of_meta_is_damage(void **state)
 {
     struct rig *r = *state;
-    static const enum store_meta kinds[] = {STORE_META_REPLICA,
-                                            STORE_META_HARD, STORE_META_APPLIED};
+    static const enum store_meta kinds[] = {STORE_META_REPLICA, STORE_META_HARD,
+                                            STORE_META_APPLIED};
     close_store(r);
     for (size_t i = 0; i < 3; i++) {
         struct store_key key = store_key_meta(2, 1, kinds[i], 0);
@@ -412,8 +421,8 @@ static void a_newer_format_is_incompatible(void **state)
 {
     struct rig *r = *state;
     close_store(r);
-    folder_row = (struct store_folder_row){
-        .format = STORE_FORMAT + 1, .replicas = RIG_PARTITIONS + 1};
+    folder_row = (struct store_folder_row){.format = STORE_FORMAT + 1,
+                                           .replicas = RIG_PARTITIONS + 1};
     edit_folder_row(r);
     assert_int_equal(open_store(r), ERR_INCOMPATIBLE);
 }
@@ -422,8 +431,8 @@ static void a_vanished_replica_is_damage(void **state)
 {
     struct rig *r = *state;
     close_store(r);
-    folder_row = (struct store_folder_row){
-        .format = STORE_FORMAT, .replicas = RIG_PARTITIONS + 2};
+    folder_row = (struct store_folder_row){.format = STORE_FORMAT,
+                                           .replicas = RIG_PARTITIONS + 2};
     edit_folder_row(r);
     assert_int_equal(open_store(r), ERR_DAMAGED);
     folder_row.replicas = RIG_PARTITIONS + 1;
@@ -619,14 +628,12 @@ static void readers_see_whole_commits_beside_the_writer(void **state)
     make_stream(r, 5, 20000);
     struct reading reading = {.rig = r};
     pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, read_for_long, &reading),
-                     0);
+    assert_int_equal(pthread_create(&thread, NULL, read_for_long, &reading), 0);
     for (int i = 0; i < 200; i++) {
         struct item *item = segments(r, 3, 5000);
         append(r, item);
         rig_core_apply(&r->core, r->core.last);
-        struct store_command c =
-            rig_core_portion(&r->core, 1, 1, r->core.last);
+        struct store_command c = rig_core_portion(&r->core, 1, 1, r->core.last);
         assert_int_equal(commit_one(r, c), ERR_OK);
     }
     atomic_store(&reading.is_over, true);
@@ -643,6 +650,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FOLDER(an_empty_folder_has_no_store),
         FOLDER(a_folder_made_by_join_holds_ids_only),
+        FOLDER(a_founding_that_fails_leaves_nothing),
         FOUNDED(a_store_is_founded_once),
         FOUNDED(a_store_is_opened_once_in_a_process),
         FOUNDED(the_files_are_the_owners_alone),

@@ -6,10 +6,10 @@
 
 #include "tests/unit/store_rig.h"
 
-#define GROUPS     (RIG_PARTITIONS + 1u)
-#define BATCH_MAX  24u
-#define RUNS       6u
-#define ROUNDS     60u
+#define GROUPS    (RIG_PARTITIONS + 1u)
+#define BATCH_MAX 24u
+#define RUNS      6u
+#define ROUNDS    60u
 
 /* The core's view of one group, whatever the stores think. */
 struct group {
@@ -346,8 +346,8 @@ static void add_sweep(struct twins *t, const struct group *g, uint32_t group)
 static void add_node_command(struct twins *t)
 {
     if (rng_chance(&t->rng, 500))
-        (void)add(t, (struct store_command){.kind = STORE_BOOT,
-                                            .number = ++t->boot});
+        (void)add(
+            t, (struct store_command){.kind = STORE_BOOT, .number = ++t->boot});
     else
         (void)add(t, (struct store_command){
                          .kind = STORE_RECORD,
@@ -384,9 +384,9 @@ static void apply_some(struct twins *t)
     for (uint32_t i = 1; i < GROUPS; i++) {
         struct rig_core *c = &t->groups[i].core;
         if (rng_chance(&t->rng, 600))
-            rig_core_apply(c, c->applied_index +
-                                  rng_below(&t->rng,
-                                            c->last - c->applied_index + 1));
+            rig_core_apply(
+                c, c->applied_index +
+                       rng_below(&t->rng, c->last - c->applied_index + 1));
     }
 }
 

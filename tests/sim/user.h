@@ -1,0 +1,27 @@
+/* user.h - a user with the client core: the library's pure half, driven as
+ * net/eddy.c drives it. Appends in a pipeline, asks, reads from the first
+ * segment on as they come, lists; dies at times and comes back. One of them,
+ * the operator, also lets hosts join. */
+#ifndef TESTS_SIM_USER_H
+#define TESTS_SIM_USER_H
+
+#include "tests/sim/ops.h"
+
+struct user *user_new(struct world *w, uint32_t index);
+void user_free(struct user *u);
+/* EVENT_USER: something to do; EVENT_RESPONSE. */
+void user_event(struct user *u, const struct event *e);
+void user_wake(struct user *u);
+uint64_t user_next_us(const struct user *u);
+/* The process dies; a new one begins at once. */
+void user_crash(struct user *u);
+/* Asks for a host to be let in, as often as it takes. */
+void user_join(struct user *u, struct host *h);
+bool user_is_idle(const struct user *u);
+/* It has read every stream to where the twin ends. */
+bool user_has_read_all(struct user *u);
+/* Appends one segment to a stream and says when that is acknowledged. */
+void user_prove(struct user *u);
+bool user_has_proved(const struct user *u);
+
+#endif

@@ -205,6 +205,9 @@ static void do_effect(struct loop *l, struct node_effect *e)
     case NODE_DO_PEER_GONE:
         transport_peer_remove(l->transport, e->node);
         return;
+    case NODE_DO_PEER_AGAIN:
+        transport_peer_reconnect(l->transport, e->node);
+        return;
     case NODE_DO_ALLOW:
         allow_keys(l);
         return;

@@ -75,6 +75,7 @@ enum node_effect_kind {
     NODE_DO_READ_LOG,    /* ticket, log */
     NODE_DO_PEER,        /* node, address, key: reach it there */
     NODE_DO_PEER_GONE,   /* node */
+    NODE_DO_PEER_AGAIN,  /* node: it has been silent for long; connect anew */
     NODE_DO_ALLOW,       /* keys or members changed: see node_record */
     NODE_DO_READY,       /* requests are answered from now on */
     NODE_DO_STOP,        /* exit_code, text: end the process */

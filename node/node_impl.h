@@ -154,6 +154,7 @@ struct peer {
     uint64_t boot, nonce; /* the highest seen */
     uint64_t hello_ms;    /* when we last said ours */
     bool was_dead;        /* gossip saw it dead in this life of ours */
+    uint64_t heard_ms;    /* any message, or when it was last connected anew */
     struct epoch epoch;
     uint64_t record_asked_ms;
     /* control lane, out */

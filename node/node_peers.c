@@ -11,6 +11,10 @@
 /* Room that a control message leaves for its largest frame. */
 #define CONTROL_BYTES_MAX (256 * KIB)
 #define HELLO_INTERVAL_MS 10000u
+/* libzmq gives up for good on an address where a stranger answered, or one of
+ * another security (PITFALLS B2.8): a peer silent for so long is connected
+ * anew. */
+#define SILENT_MS 15000u
 
 struct peer *node_peer(const struct node *n, struct id128 node)
 {
@@ -27,6 +31,7 @@ static struct peer *peer_new(struct node *n, uint16_t slot)
     struct peer *p = mem_alloc(sizeof *p);
     p->node = n->record->members[slot].node;
     p->slot = slot;
+    p->heard_ms = n->now_ms;
     node_queue_init(&p->sent, sizeof(struct sent));
     node_queue_init(&p->waiting, sizeof(uint32_t));
     n->peers =
@@ -399,6 +404,10 @@ void node_peers_tick(struct node *n)
                 clear_sent(p);
             }
         }
+        if (node_has_timed_out(n->now_ms, p->heard_ms, SILENT_MS)) {
+            p->heard_ms = n->now_ms;
+            node_push(n, NODE_DO_PEER_AGAIN)->node = p->node;
+        }
         if (p->hello_ms == 0 ||
             node_has_timed_out(n->now_ms, p->hello_ms, HELLO_INTERVAL_MS)) {
             p->hello_ms = n->now_ms + 1;
@@ -601,6 +610,7 @@ void node_recv_peer(struct node *n, struct span message, uint64_t handle,
         return;
     }
     n->has_work = true;
+    p->heard_ms = n->now_ms;
     if (in.header.boot > p->boot)
         boot_seen(n, p, in.header.boot);
     if (in.header.kind == WIRE_PEER_ENTRIES)

@@ -401,10 +401,11 @@ static void refused(struct raft *r, struct raft_progress *p,
     bool is_current = p->is_probing
                           ? p->is_waiting && msg->prev_index == p->probe_prev
                           : msg->prev_index > p->match;
-    if (!is_current || msg->hint_index >= msg->prev_index)
+    if (!is_current || msg->prev_index == 0)
         return;
     uint64_t base = r->log.base_index;
     uint64_t at = raft_log_find(&r->log, msg->hint_index, msg->hint_term);
+    at = min_u64(at, msg->prev_index - 1); /* onwards, whatever the hint */
     if (at == base && (msg->hint_index < base ||
                        msg->hint_term < r->log.base_term))
         at = base > 0 ? base - 1 : 0; /* what it lacks is cut */

@@ -40,7 +40,7 @@ export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1:${ASAN_OPTIONS:-}
 export UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}
 if [ "$SAN" = thread ]; then
     # libzmq is not instrumented: its own locks are invisible (PITFALLS D9).
-    printf 'called_from_lib:%s\n' libzmq.so.5 libstdc++.so.6 >"$logs/tsan.supp"
+    printf 'called_from_lib:%s\n' libzmq.so.5 libstdc++.so.6 libsodium.so.23 >"$logs/tsan.supp"
     export TSAN_OPTIONS=suppressions=$PWD/$logs/tsan.supp:${TSAN_OPTIONS:-}
 fi
 

@@ -232,7 +232,7 @@ void host_start(struct host *h)
     schedule(h);
 }
 
-static void free_read(struct host_read *r)
+void host_drop_read(struct host_read *r)
 {
     buf_free(&r->segments.rows);
     store_segments_free(&r->segments_result);
@@ -268,7 +268,7 @@ void host_crash(struct host *h)
     h->node = NULL;
     for (size_t i = 0; i < h->input_count; i++)
         if (h->inputs[i].read != NULL)
-            free_read(h->inputs[i].read);
+            host_drop_read(h->inputs[i].read);
     h->input_count = 0;
     buffers_free(&h->buffers);
     h->is_paused = false;
@@ -374,7 +374,7 @@ void host_event(struct host *h, const struct event *e)
         return;
     case EVENT_READ:
         if (is_former)
-            free_read(e->data);
+            host_drop_read(e->data);
         else
             read_runs(h, e->data);
         return;
@@ -494,6 +494,7 @@ static void do_effect(struct host *h, const struct node_effect *e)
         return;
     case NODE_DO_PEER:
     case NODE_DO_PEER_GONE:
+    case NODE_DO_PEER_AGAIN:
     case NODE_DO_ALLOW:
         return; /* the mesh reaches everyone */
     case NODE_DO_READY:
@@ -564,7 +565,7 @@ void host_wake(struct host *h)
         if (h->inputs[i].handle != 0)
             buffers_unref(&h->buffers, h->inputs[i].handle);
         if (h->inputs[i].read != NULL)
-            free_read(h->inputs[i].read);
+            host_drop_read(h->inputs[i].read);
     }
     h->input_count = 0;
     bool has_risen = watch_wake(w->watch, h);

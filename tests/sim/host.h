@@ -87,6 +87,7 @@ void host_crash(struct host *h);
 void host_pause(struct host *h);
 void host_resume(struct host *h);
 
+void host_drop_read(struct host_read *r);
 void host_event(struct host *h, const struct event *e);
 void host_wake(struct host *h);
 /* Every buffer in use is held by an entry in memory and by nothing else; for

@@ -30,6 +30,9 @@ struct use {
     uint32_t partition;
     struct position stream;
     uint32_t producer;
+    uint32_t flight;   /* appends without an answer */
+    bool is_failed;    /* the producer: it is opened anew */
+    bool is_list_due;  /* the list under way must name it */
     uint64_t read_seq; /* the next to read */
     uint64_t floor, read_floor;
     bool is_proof; /* an append for the end's sake is under way */
@@ -212,7 +215,7 @@ static void list_done(struct user *u, const struct client_result *r)
             world_fail(u->w, SIM_SAFETY, "user %u: a list is out of order",
                        u->index);
     for (uint32_t i = 0; i < u->use_count; i++) {
-        bool is_there = !u->uses[i].was_answered || u->uses[i].is_asking;
+        bool is_there = !u->uses[i].is_list_due;
         for (size_t k = 0; k < r->stream_count; k++)
             is_there = is_there || span_equal(r->streams[k].name,
                                               span_str(u->uses[i].name));
@@ -294,6 +297,7 @@ static void appended(struct user *u, const struct client_effect *e)
     struct op *op = sent->op;
     sent->op = NULL;
     u->flight--;
+    s->flight--;
     if (e->err == ERR_OK) {
         ops_acked(u->w->ops, op, e->seq, e->is_duplicate);
         s->has_proof = s->has_proof || s->is_proof;
@@ -304,12 +308,7 @@ static void appended(struct user *u, const struct client_effect *e)
     }
     s->is_proof = false;
     u->w->totals.fenced += e->err == ERR_FENCED;
-    if (e->err == ERR_OK)
-        return;
-    /* The first failure ends the producer; it is opened anew. */
-    if (s->has_producer)
-        client_close_producer(u->c, s->producer);
-    s->has_producer = false;
+    s->is_failed = s->is_failed || e->err != ERR_OK;
 }
 
 static void send(struct user *u, const struct client_effect *e)
@@ -395,18 +394,22 @@ static void begin_append(struct user *u, uint32_t use, bool is_proof)
     if (err != ERR_OK) {
         buffers_unref(&u->buffers, handle);
         ops_failed(w->ops, op, err);
-        if (err != ERR_BUSY)
-            s->has_producer = false;
+        s->is_failed = s->is_failed || err != ERR_BUSY;
         return;
     }
     u->sent[u->sent_count++] = (struct sent){op, use};
     u->flight++;
+    s->flight++;
     s->is_proof = is_proof;
 }
 
 static void begin_use(struct user *u, struct use *s, uint32_t at)
 {
     struct client_request r = {0};
+    if (s->is_failed && s->flight == 0) {
+        client_close_producer(u->c, s->producer);
+        s->is_failed = s->has_producer = false;
+    }
     if (!s->has_stream && !s->is_creating) {
         r.op = CLIENT_CREATE;
         r.name = span_str(s->name);
@@ -459,6 +462,16 @@ static void begin_question(struct user *u, struct use *s, uint32_t at)
     s->is_asking = submit(u, r, is_by_name ? WANT_NAME : WANT_END, at);
 }
 
+static void begin_list(struct user *u)
+{
+    if (u->is_listing)
+        return;
+    for (uint32_t i = 0; i < u->use_count; i++)
+        u->uses[i].is_list_due = u->uses[i].was_answered;
+    struct client_request r = {.op = CLIENT_LIST, .name = span_str("s")};
+    u->is_listing = submit(u, r, WANT_LIST, 0);
+}
+
 static void act(struct user *u)
 {
     struct world *w = u->w;
@@ -467,11 +480,9 @@ static void act(struct user *u)
     uint64_t dice = world_draw(w, 999);
     if (dice < 3 && w->plan.has_user_crashes)
         user_crash(u);
-    else if (dice < 8 && !u->is_listing)
-        u->is_listing = submit(
-            u, (struct client_request){.op = CLIENT_LIST, .name = span_str("s")},
-            WANT_LIST, 0);
-    else if (!s->has_stream || !s->has_producer)
+    else if (dice < 8)
+        begin_list(u);
+    else if (!s->has_stream || !s->has_producer || s->is_failed)
         begin_use(u, s, at);
     else if (dice < 200)
         begin_read(u, s, at);
@@ -487,7 +498,7 @@ static void prove(struct user *u)
 {
     for (uint32_t i = 0; i < u->use_count; i++) {
         struct use *s = &u->uses[i];
-        if (!s->has_stream || !s->has_producer)
+        if (!s->has_stream || !s->has_producer || s->is_failed)
             begin_use(u, s, i);
         else if (!s->has_proof && !s->is_proof && u->is_proving)
             begin_append(u, i, true);
@@ -543,9 +554,10 @@ uint64_t user_next_us(const struct user *u)
 
 void user_join(struct user *u, struct host *h)
 {
-    if (h->is_member || u->is_join_asked)
+    bool is_busy = u->joining != NULL && u->joining != h;
+    if (h->is_member || u->is_join_asked || is_busy)
         return;
-    if (u->joining != h)
+    if (u->joining == NULL)
         u->is_join_said = false;
     u->joining = h;
     struct client_request r = {.op = CLIENT_RECORD};

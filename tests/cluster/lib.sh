@@ -1,0 +1,254 @@
+# lib.sh - clusters of real processes, for the scripts beside it (bash).
+#
+#   . "$(dirname "$0")/lib.sh"
+#   begin 4                       a folder, room for nodes 1 to 4
+#   found; enter 2; run 1; run 2  eddyd init, join, run
+#   cluster 3                     all that for three, and wait until healthy
+#   check NAME COMMAND...         "ok NAME" or "not ok NAME"
+#   finish
+#
+# Node i is named n$i; its folder is $W/n$i, its addresses ${CLIENT[i]} and
+# ${PEER[i]}, its process ${PID[i]}, its words $W/n$i.out and $W/n$i.log.
+# Only processes started here are ever signalled, by id; what is left of them
+# ends with the script. If a test failed, the folder of logs is kept and named.
+set -u -o pipefail
+export LC_ALL=C
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+: "${EDDY:=$ROOT/build/release/eddy}" "${EDDYD:=$ROOT/build/release/eddyd}"
+: "${CLUSTER_BIN:=$(dirname "$EDDYD")/tests/cluster}"
+DOOR=$CLUSTER_BIN/door
+RECORDER=$CLUSTER_BIN/recorder
+SHIM=$CLUSTER_BIN/shim.so
+
+SCRIPT=$(basename "$0" .sh)
+good=0 bad=0
+declare -a PID=() CLIENT=() PEER=() OTHERS=()
+
+# ---- results -----------------------------------------------------------------
+
+ok() { good=$((good + 1)); echo "ok $SCRIPT: $*"; }
+not_ok() { bad=$((bad + 1)); echo "not ok $SCRIPT: $*"; }
+say() { echo "   $SCRIPT: $*"; }
+
+check() { # check NAME COMMAND...
+    local name=$1
+    shift
+    if "$@" >"$W/check" 2>&1; then
+        ok "$name"
+    else
+        not_ok "$name: exit $?: $(tail -n 3 "$W/check" | tr '\n' ' ')"
+    fi
+}
+
+# refused NAME CODE PATTERN COMMAND...: the command fails with this exit code
+# (or one of several: "69|78") and says something that matches.
+refused() {
+    local name=$1 code=$2 pattern=$3 status said
+    shift 3
+    said=$(timeout -k 1 40 "$@" 2>&1 </dev/null)
+    status=$?
+    said=$(tr '\n' ' ' <<<"$said")
+    if [[ ! $status =~ ^($code)$ ]]; then
+        not_ok "$name: exit $status, not $code: ${said:0:300}"
+    elif ! grep -qiE -- "$pattern" <<<"$said"; then
+        not_ok "$name: does not say /$pattern/: ${said:0:300}"
+    else
+        ok "$name (exit $status: ${said:0:110})"
+    fi
+}
+
+now_ms() { # since 1970
+    local t=$EPOCHREALTIME
+    echo $((${t/./} / 1000))
+}
+
+# within SECONDS COMMAND...: again and again until it succeeds.
+within() {
+    local until=$(($(now_ms) + $1 * 1000))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$(now_ms)" -lt $until ] || return 1
+        sleep 0.1
+    done
+}
+
+# ---- a script's beginning and end --------------------------------------------
+
+begin() { # begin NODES
+    W=$(mktemp -d "${TMPDIR:-/tmp}/eddy-$SCRIPT.XXXXXX") || exit 1
+    trap end EXIT
+    trap 'exit 130' INT TERM
+    local program
+    for program in "$EDDYD" "$EDDY" "$DOOR"; do
+        [ -x "$program" ] || { not_ok "$program is not built"; exit 1; }
+    done
+    unset EDDY_NODES EDDY_KEY
+    export HOME=$W # no key of the user's is found there
+    choose_ports "$1"
+    cd "$W" || exit 1
+}
+
+end() {
+    local status=$? pid kept
+    trap - EXIT
+    for pid in "${PID[@]}" "${OTHERS[@]}"; do
+        [ -z "$pid" ] || kill -CONT "$pid" 2>/dev/null
+        [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null
+    done
+    wait 2>/dev/null
+    declare -F at_end >/dev/null && at_end
+    if [ $bad != 0 ]; then
+        kept=$ROOT/build/cluster/$SCRIPT
+        rm -rf "$kept"
+        mkdir -p "$kept"
+        cp "$W"/*.log "$W"/*.out "$W"/*.err "$kept" 2>/dev/null
+        say "logs are in $kept"
+    fi
+    cd / && rm -rf "$W"
+    [ $bad = 0 ] || status=1
+    exit $status
+}
+
+finish() { # the traps do the rest
+    [ $bad = 0 ]
+    exit
+}
+
+in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Below 32768 (above, the kernel hands them out), and begun at random, as
+# several scripts may run at once.
+choose_ports() { # choose_ports NODES
+    local i port tries=0
+    port=$((20000 + RANDOM % 5900 * 2))
+    for ((i = 1; i <= $1; i++)); do
+        while in_use $port || in_use $((port + 1)); do
+            tries=$((tries + 1))
+            [ $tries -lt 500 ] || { not_ok "no free ports"; exit 1; }
+            port=$((port + 2))
+        done
+        CLIENT[i]=127.0.0.1:$port PEER[i]=127.0.0.1:$((port + 1))
+        port=$((port + 2))
+        [ $port -lt 32000 ] || port=20000
+    done
+}
+
+# ---- nodes -------------------------------------------------------------------
+
+found() { # found [OPTION...]: the first node's folder
+    "$EDDYD" init --data "$W/n1" --name n1 --listen "${CLIENT[1]}" "$@" \
+        >"$W/init.out" 2>&1 || { not_ok "init: $(cat "$W/init.out")"; exit 1; }
+    ADMIN=$W/n1/keys/admin.key
+    JOIN=$W/n1/keys/join.key
+}
+
+enter() { # enter I [OPTION...]: a folder for node I
+    local i=$1
+    shift
+    "$EDDYD" join --data "$W/n$i" --name "n$i" --listen "${CLIENT[i]}" \
+        --to "${CLIENT[1]}" --key "$JOIN" "$@" >"$W/join$i.out" 2>&1 ||
+        { not_ok "join of n$i: $(cat "$W/join$i.out")"; exit 1; }
+}
+
+# run I [COMMAND...]: eddyd run, below a command if one is given (env, strace).
+run() {
+    local i=$1
+    shift
+    : >"$W/n$i.out"
+    "$@" "$EDDYD" run --data "$W/n$i" >>"$W/n$i.out" 2>>"$W/n$i.log" &
+    PID[i]=$!
+}
+
+is_ready() { grep -q '^ready ' "$W/n$1.out"; }
+is_alive() { kill -0 "${PID[$1]}" 2>/dev/null; }
+
+# kill_nodes I...: all at once with -9.
+kill_nodes() {
+    local i pids=()
+    for i in "$@"; do
+        pids+=("${PID[i]}")
+    done
+    kill -9 "${pids[@]}"
+    for i in "$@"; do
+        wait "${PID[i]}" 2>/dev/null
+        PID[i]=''
+    done
+}
+
+# exit_of I SECONDS: waits for its end; the status is its own, 124: it runs.
+exit_of() {
+    local pid=${PID[$1]} until=$(($(now_ms) + $2 * 1000))
+    while kill -0 "$pid" 2>/dev/null; do
+        [ "$(now_ms)" -lt $until ] || return 124
+        sleep 0.05
+    done
+    PID[$1]=''
+    wait "$pid" 2>/dev/null
+}
+
+stop_node() { # stop_node I: gently
+    kill -TERM "${PID[$1]}"
+    exit_of "$1" 20
+}
+
+# status I: the node's view of itself becomes variables (see door.c).
+status() {
+    local line
+    line=$("$DOOR" status "$ADMIN" "$W/n$1" "${CLIENT[$1]}" 2>/dev/null) ||
+        return 1
+    eval "$line"
+}
+status_of() { # status_of I VARIABLE: one of them
+    status "$1" && echo "${!2}"
+}
+id_of() { "$DOOR" hello "$ADMIN" "$W/n$1" "${CLIENT[$1]}"; }
+
+# eddy, as the administrator. Where the nodes are, is in the key.
+eddy() { "$EDDY" "$@" --key "$ADMIN"; }
+# The nodes that a client is told of when n1 may be down.
+all_nodes() {
+    local i
+    for i in "${!CLIENT[@]}"; do
+        printf -- '--node\n%s\n' "${CLIENT[i]}"
+    done
+}
+
+# healthy COUNT I...: `eddy ring wait` says so, and no view of a node differs:
+# the leaders of all 256 partitions are ready, spread evenly over these nodes,
+# with COUNT voters, no learner, and nobody behind.
+is_healthy() {
+    local copies=$1 nodes i total=0
+    shift
+    nodes=$#
+    for i in "$@"; do
+        "$DOOR" groups "$ADMIN" "$W/n$i" "${CLIENT[i]}" >"$W/groups$i" \
+            2>/dev/null || return 1
+        local leads=0
+        leads=$(awk -v copies="$copies" '
+            $1 != 0 && $2 == "leader" && $3 == "ready" && $4 == copies &&
+                $5 == 0 && $6 == 0 { n++ }
+            END { print n + 0 }' "$W/groups$i")
+        [ "$leads" -ge $((256 / nodes - (nodes > 3))) ] || return 1
+        [ "$leads" -le $((256 / nodes + 1)) ] || return 1
+        total=$((total + leads))
+    done
+    [ $total = 256 ]
+}
+
+cluster() { # cluster N [OPTION...]: N nodes, healthy
+    local n=$1 i
+    shift
+    found "$@"
+    run 1
+    within 10 is_ready 1 || { not_ok "n1 is not ready"; exit 1; }
+    for ((i = 2; i <= n; i++)); do
+        enter "$i"
+    done
+    for ((i = 2; i <= n; i++)); do
+        run "$i"
+    done
+    # shellcheck disable=SC2046
+    within 30 is_healthy $((n < 3 ? n : 3)) $(seq "$n") ||
+        { not_ok "the cluster does not form"; exit 1; }
+}

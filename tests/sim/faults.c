@@ -1,0 +1,226 @@
+/* faults.c - see faults.h. */
+#include "tests/sim/faults.h"
+
+#include "net/keys.h"
+#include "tests/sim/watch.h"
+
+#define CUTS_MAX 32u
+
+enum fault_kind { FAULT_CRASH, FAULT_CUT, FAULT_PAUSE, FAULT_OVERDUE };
+
+struct cut {
+    bool is_in_force;
+    bool blocks[ENDPOINTS][ENDPOINTS];
+};
+
+struct faults {
+    struct world *w;
+    struct cut cuts[CUTS_MAX];
+    uint32_t cut_count;
+};
+
+struct faults *faults_new(struct world *w)
+{
+    struct faults *f = mem_alloc(sizeof *f);
+    f->w = w;
+    return f;
+}
+
+void faults_free(struct faults *f)
+{
+    mem_free(f);
+}
+
+static void scatter(struct world *w, uint32_t count, enum fault_kind kind,
+                    uint64_t during_ms)
+{
+    for (uint32_t i = 0; i < count; i++)
+        world_at(w, world_draw(w, during_ms * 1000), EVENT_FAULT, 0, 0, kind,
+                 NULL);
+}
+
+void faults_schedule(struct faults *f, uint64_t during_ms)
+{
+    struct world *w = f->w;
+    scatter(w, w->plan.crashes, FAULT_CRASH, during_ms);
+    scatter(w, w->plan.partitions, FAULT_CUT, during_ms);
+    scatter(w, w->plan.pauses, FAULT_PAUSE, during_ms);
+}
+
+/* ---- crashes ----------------------------------------------------------- */
+
+static struct host *any_up(struct world *w)
+{
+    uint32_t at = (uint32_t)world_draw(w, w->host_count - 1);
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        struct host *h = w->hosts[(at + i) % w->host_count];
+        if (h->node != NULL)
+            return h;
+    }
+    return NULL;
+}
+
+/* The leader of a group that users are busy with. */
+static struct host *busy_leader(struct world *w)
+{
+    char name[2] = {'s', (char)('0' + world_draw(w, w->plan.streams - 1))};
+    uint8_t hash[16];
+    keys_stream_hash(w->cluster, span_of(name, sizeof name), hash);
+    return watch_leader(w->watch, record_partition(SIM_PARTITIONS, hash) + 1);
+}
+
+static struct host *draw_victim(struct world *w)
+{
+    struct host *h = NULL;
+    if (world_draw(w, 99) < w->plan.leader_percent)
+        h = busy_leader(w);
+    return h == NULL ? any_up(w) : h;
+}
+
+static void strike(struct world *w, struct host *h)
+{
+    w->totals.crashes++;
+    host_crash(h);
+    uint64_t down_us = world_draw(w, (uint64_t)w->plan.down_ms * 1000);
+    world_at(w, 1000 + down_us, EVENT_RESTART, h->index, h->life, 0, NULL);
+}
+
+static void crash(struct world *w)
+{
+    struct host *h = draw_victim(w);
+    if (h == NULL)
+        return;
+    if (world_draw(w, 99) < w->plan.blackout_percent) {
+        for (uint32_t i = 0; i < w->host_count; i++)
+            if (w->hosts[i]->node != NULL &&
+                (w->hosts[i] == h || rng_chance(&w->rng, 700)))
+                strike(w, w->hosts[i]);
+        return;
+    }
+    if (h->is_paused || world_draw(w, 99) >= w->plan.aimed_percent) {
+        strike(w, h);
+        return;
+    }
+    h->aim = (enum aim)(1 + world_draw(w, AIM_COMMIT - 1));
+    h->has_hit = false;
+    world_at(w, 1500000, EVENT_FAULT, h->index, h->life, FAULT_OVERDUE, NULL);
+}
+
+void faults_hit(struct faults *f, struct host *h)
+{
+    h->has_hit = false;
+    strike(f->w, h);
+}
+
+/* ---- cuts -------------------------------------------------------------- */
+
+static void block(struct world *w, const struct cut *c, int by)
+{
+    for (uint32_t i = 0; i < ENDPOINTS; i++)
+        for (uint32_t k = 0; k < ENDPOINTS; k++)
+            if (c->blocks[i][k])
+                w->blocked[i][k] = (uint8_t)(w->blocked[i][k] + by);
+}
+
+static void draw_cut(struct world *w, struct cut *c)
+{
+    bool sides[ENDPOINTS];
+    bool is_isolation = world_draw(w, 99) < w->plan.isolations_percent;
+    uint32_t victim = (uint32_t)world_draw(w, w->host_count - 1);
+    for (uint32_t i = 0; i < ENDPOINTS; i++)
+        sides[i] = is_isolation && i < HOSTS_MAX ? i == victim
+                                                 : rng_chance(&w->rng, 500);
+    bool is_one_way = w->plan.has_one_way && rng_chance(&w->rng, 400);
+    bool is_out = rng_chance(&w->rng, 500);
+    bool has_users = rng_chance(&w->rng, 500);
+    for (uint32_t i = 0; i < ENDPOINTS; i++) {
+        for (uint32_t k = 0; k < ENDPOINTS; k++) {
+            bool is_user = i >= HOSTS_MAX || k >= HOSTS_MAX;
+            c->blocks[i][k] = sides[i] != sides[k] && (!is_user || has_users) &&
+                              (!is_one_way || sides[i] == is_out);
+        }
+    }
+    world_trace(w, "the network is CUT%s%s", is_one_way ? " one way" : "",
+                is_isolation ? ", one alone" : "");
+}
+
+static void cut(struct faults *f)
+{
+    struct world *w = f->w;
+    if (f->cut_count == CUTS_MAX)
+        return;
+    struct cut *c = &f->cuts[f->cut_count];
+    draw_cut(w, c);
+    c->is_in_force = true;
+    block(w, c, 1);
+    w->totals.partitions++;
+    world_at(w, 1000 + world_draw(w, (uint64_t)w->plan.cut_ms * 1000),
+             EVENT_HEAL, 0, 0, f->cut_count++, NULL);
+}
+
+static void mend(struct faults *f, uint32_t at)
+{
+    struct cut *c = &f->cuts[at];
+    if (!c->is_in_force)
+        return;
+    c->is_in_force = false;
+    block(f->w, c, -1);
+    world_trace(f->w, "a cut is mended");
+}
+
+/* ---- pauses ------------------------------------------------------------ */
+
+static void pause(struct world *w)
+{
+    struct host *h = draw_victim(w);
+    if (h == NULL || h->is_paused)
+        return;
+    host_pause(h);
+    w->totals.pauses++;
+    world_at(w, 1000 + world_draw(w, (uint64_t)w->plan.pause_ms * 1000),
+             EVENT_RESUME, h->index, h->life, 0, NULL);
+}
+
+/* ---- events ------------------------------------------------------------ */
+
+void faults_event(struct faults *f, const struct event *e)
+{
+    struct world *w = f->w;
+    if (e->kind == EVENT_HEAL) {
+        mend(f, (uint32_t)e->number);
+        return;
+    }
+    if (!w->is_chaos)
+        return;
+    struct host *h = w->hosts[e->who];
+    switch ((enum fault_kind)e->number) {
+    case FAULT_CRASH:
+        crash(w);
+        return;
+    case FAULT_CUT:
+        cut(f);
+        return;
+    case FAULT_PAUSE:
+        pause(w);
+        return;
+    case FAULT_OVERDUE:
+        if (h->life == e->life && h->node != NULL && h->aim != AIM_NONE)
+            strike(w, h);
+        return;
+    }
+}
+
+void faults_heal(struct faults *f)
+{
+    struct world *w = f->w;
+    for (uint32_t i = 0; i < f->cut_count; i++)
+        mend(f, i);
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        struct host *h = w->hosts[i];
+        h->aim = AIM_NONE;
+        if (h->is_paused)
+            host_resume(h);
+        if (h->node == NULL && h->is_member)
+            host_start(h);
+    }
+}

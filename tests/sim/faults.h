@@ -1,0 +1,18 @@
+/* faults.h - what befalls hosts and links, by the plan: crashes, at any time or
+ * at a telling one; cuts of the network, both ways or one; pauses. */
+#ifndef TESTS_SIM_FAULTS_H
+#define TESTS_SIM_FAULTS_H
+
+#include "tests/sim/host.h"
+
+struct faults *faults_new(struct world *w);
+void faults_free(struct faults *f);
+/* All that will happen until so long from now. */
+void faults_schedule(struct faults *f, uint64_t during_ms);
+void faults_event(struct faults *f, const struct event *e);
+/* The host has done what a crash was waiting for. */
+void faults_hit(struct faults *f, struct host *h);
+/* No more of it: all links whole, all hosts up. */
+void faults_heal(struct faults *f);
+
+#endif

@@ -1,0 +1,10 @@
+/* final.h - the end of a history: all is healed, and now the cluster has to
+ * come to rest within a bound (V1 to V4), with everything in place. */
+#ifndef TESTS_SIM_FINAL_H
+#define TESTS_SIM_FINAL_H
+
+#include "tests/sim/world.h"
+
+void final_run(struct world *w);
+
+#endif

@@ -226,6 +226,7 @@ void client_tick(struct client *c, uint64_t now_ms)
 {
     ASSERT(c->popped == c->effect_count);
     client_begin(c, now_ms);
+    c->is_ticked = true;
 }
 
 uint64_t client_deadline(const struct client *c)
@@ -244,6 +245,7 @@ bool client_pop(struct client *c, struct client_effect *out)
         client_route_turn(c);
         client_call_turn(c);
         client_append_turn(c);
+        c->is_ticked = false;
     }
     if (c->popped == c->effect_count)
         return false;

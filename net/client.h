@@ -16,8 +16,10 @@
  *
  * An input only notes what has come; the work of a turn (expire, ask, send,
  * batch appends) is done by client_pop when it finds no effect waiting, so
- * that several submits and appends before it are one turn's. Pop until false
- * after each client_recv and client_tick: their results borrow from the
+ * that several submits and appends before it are one turn's. Times run out in
+ * the turn after a client_tick only: give it all messages that are there, then
+ * tick, and an answer that waits is heard, however late you are. Pop until
+ * false after each client_recv and client_tick: their results borrow from the
  * message.
  *
  * A producer's appends are answered in order. Batches of them are in flight,

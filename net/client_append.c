@@ -485,16 +485,21 @@ static void expire_batches(struct client *c, struct producer_line *l)
     }
 }
 
-static void step(struct client *c, struct producer_line *l)
+static void expire(struct client *c, struct producer_line *l)
 {
     expire_batches(c, l);
-    if (l->count > 0 && c->now_ms >= append_at(l, l->first)->deadline_ms) {
-        struct append *a = append_at(l, l->first);
-        enum err err = outcome(l, l->first);
-        a->is_answered = true;
-        a->err = err;
-        tell_answered(c, l);
-    }
+    if (l->count == 0 || c->now_ms < append_at(l, l->first)->deadline_ms)
+        return;
+    struct append *a = append_at(l, l->first);
+    a->err = outcome(l, l->first);
+    a->is_answered = true;
+    tell_answered(c, l);
+}
+
+static void step(struct client *c, struct producer_line *l)
+{
+    if (c->is_ticked)
+        expire(c, l);
     if (c->record == NULL || l->failed != ERR_OK || l->count == 0)
         return;
     if (l->is_stopped && l->batch_count == 0) {

@@ -624,10 +624,12 @@ void client_call_turn(struct client *c)
     struct call *call = c->calls;
     while (call != NULL) {
         const struct call *finished = c->finished;
-        if (c->now_ms >= call->deadline_ms || is_locked_out(c)) {
+        bool is_over = c->is_ticked && c->now_ms >= call->deadline_ms;
+        if (is_over || is_locked_out(c)) {
             expire(c, call);
         } else {
-            if (call->number != 0 && c->now_ms >= call->attempt_deadline_ms)
+            if (c->is_ticked && call->number != 0 &&
+                c->now_ms >= call->attempt_deadline_ms)
                 attempt_ran_out(c, call);
             step(c, call);
         }

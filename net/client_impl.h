@@ -136,6 +136,8 @@ struct client {
     struct client_effect *effects;
     size_t effect_count, effect_capacity, popped;
     bool is_settled; /* no input since the last turn */
+    bool is_ticked;  /* time counts in the next turn: what has come in by then
+                        has been heard, however late we are */
 };
 
 /* ---- client.c ---------------------------------------------------------- */

@@ -12,6 +12,8 @@
 #define BACKOFF_MIN_MS 20u
 #define BACKOFF_MAX_MS 1000u
 #define STEP_MS        1000u
+#define AWAY_MS        1500u /* more than any wait of ours */
+#define CATCH_UP_MS    50
 
 #define SAME(name) ((int)EDDY_##name == (int)ERR_##name)
 static_assert(SAME(OK) && SAME(NOT_FOUND) && SAME(TRIMMED) && SAME(DELETED) &&
@@ -110,18 +112,32 @@ static void do_effects(struct eddy *e)
     }
 }
 
-void eddy_poll(struct eddy *e)
+static void receive(struct eddy *e)
 {
     uint32_t link;
     struct blob *blob;
-    do_effects(e);
     while (links_recv(e->links, &link, &blob)) {
         client_recv(e->client, link, blob_span(blob), blob_handle(blob),
                     eddy_now());
         do_effects(e);
         blob_unref(blob);
     }
-    client_tick(e->client, eddy_now());
+}
+
+/* Times run out by the tick only, after all that has come was heard. A program
+ * that was elsewhere for long finds more than ZeroMQ's queues hold. */
+void eddy_poll(struct eddy *e)
+{
+    uint64_t now = eddy_now();
+    bool was_away = now - e->polled_ms > AWAY_MS;
+    do_effects(e);
+    receive(e);
+    if (was_away && e->polled_ms != 0) {
+        links_wait(e->links, CATCH_UP_MS, NULL, 0, NULL);
+        receive(e);
+    }
+    e->polled_ms = eddy_now();
+    client_tick(e->client, e->polled_ms);
     do_effects(e);
 }
 

@@ -29,6 +29,7 @@ struct eddy {
     struct links *links;
     struct op *ops;
     uint32_t timeout_ms;
+    uint64_t polled_ms;          /* when the sockets were last looked at */
     char *contacts_file;         /* NULL: none */
     struct epoch contacts_epoch; /* of the record last written there */
     char reason[EDDY_REASON_SIZE];

@@ -175,6 +175,7 @@ struct node *node_new(const struct node_cfg *cfg, uint64_t now_ms,
     node_queue_init(&n->cycle.items, sizeof(struct item *));
     node_queue_init(&n->cycle.marks, sizeof(struct cycle_mark));
     node_queue_init(&n->cycle.spans, sizeof(struct span *));
+    node_queue_init(&n->cycle.orphans, sizeof(struct buf));
     node_queue_init(&n->cycle.extras, sizeof(struct extra));
     return n;
 }
@@ -370,6 +371,53 @@ static void step_down_after_pause(struct node *n)
     }
 }
 
+static bool all_handed_over(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->group_count; i++) {
+        const struct group *g = n->groups[i];
+        if (g == NULL || raft_role(g->raft) != RAFT_LEADER)
+            continue;
+        if (config_voters(raft_config(g->raft)) > 1)
+            return false;
+    }
+    return true;
+}
+
+static void hand_over_one(struct node *n, struct group *g)
+{
+    const struct raft_progress *p;
+    size_t count = raft_followers(g->raft, &p);
+    for (size_t k = 0; k < count; k++) {
+        if (!p[k].is_voter || p[k].match < raft_commit(g->raft) ||
+            node_has_timed_out(n->now_ms, p[k].heard_ms,
+                               n->cfg.timing.election_ms))
+            continue;
+        if (raft_transfer(g->raft, p[k].replica, n->now_ms) == ERR_OK) {
+            g->handed_over_ms = n->now_ms;
+            node_dirty(n, g);
+        }
+        return;
+    }
+}
+
+/* SIGTERM: each leadership goes to the first voter that is live and matched;
+ * looked at with each tick until none is left or stop_ms has passed. */
+static void hand_over_all(struct node *n)
+{
+    for (uint32_t i = 0; i < n->group_count; i++) {
+        struct group *g = n->groups[i];
+        if (g == NULL || raft_role(g->raft) != RAFT_LEADER)
+            continue;
+        bool is_under_way = g->handed_over_ms >= n->stop_ms &&
+                            !node_has_timed_out(n->now_ms, g->handed_over_ms,
+                                                n->cfg.timing.election_ms);
+        if (!is_under_way)
+            hand_over_one(n, g);
+    }
+    if (all_handed_over(n) && !n->cycle.is_out)
+        node_fail(n, 0, "stopped");
+}
+
 void node_tick(struct node *n, uint64_t now_ms, uint64_t wall_ms)
 {
     if (now_ms < n->now_ms)
@@ -390,6 +438,8 @@ void node_tick(struct node *n, uint64_t now_ms, uint64_t wall_ms)
         node_walk_tick(n);
         node_peers_tick(n);
         node_ring_tick(n);
+        if (n->is_stopping)
+            hand_over_all(n);
         n->has_work = true;
     }
     if (n->is_stopping &&
@@ -424,49 +474,13 @@ void node_space(struct node *n, const struct store_space *space)
                             : "there is room again: appends are accepted");
 }
 
-static bool all_handed_over(const struct node *n)
-{
-    for (uint32_t i = 0; i < n->group_count; i++) {
-        const struct group *g = n->groups[i];
-        if (g == NULL || raft_role(g->raft) != RAFT_LEADER)
-            continue;
-        if (config_voters(raft_config(g->raft)) > 1)
-            return false;
-    }
-    return true;
-}
-
-/* SIGTERM: each leadership goes to the first voter that is live and matched;
- * asked again at each turn until none is left or stop_ms has passed. */
-static void hand_over_all(struct node *n)
-{
-    for (uint32_t i = 0; i < n->group_count; i++) {
-        struct group *g = n->groups[i];
-        if (g == NULL || raft_role(g->raft) != RAFT_LEADER)
-            continue;
-        const struct raft_progress *p;
-        size_t count = raft_followers(g->raft, &p);
-        for (size_t k = 0; k < count; k++) {
-            if (!p[k].is_voter || p[k].match < raft_commit(g->raft))
-                continue;
-            if (node_has_timed_out(n->now_ms, p[k].heard_ms,
-                                   n->cfg.timing.election_ms))
-                continue;
-            if (raft_transfer(g->raft, p[k].replica, n->now_ms) == ERR_OK)
-                node_dirty(n, g);
-            break;
-        }
-    }
-    if (all_handed_over(n) && !n->cycle.is_out)
-        node_fail(n, 0, "stopped");
-}
-
 void node_stop(struct node *n)
 {
     if (n->is_stopping)
         return;
     n->is_stopping = true;
     n->stop_ms = n->now_ms;
+    n->walk_tick_ms = n->now_ms;
     n->has_work = true;
     node_log(n, NODE_INFO, "stopping: handing over leaderships");
 }
@@ -489,8 +503,6 @@ static void turn(struct node *n)
         node_group_turn(n, g);
         n->next_group_tick_ms = min_u64(n->next_group_tick_ms, g->next_tick_ms);
     }
-    if (n->is_stopping && !n->is_stopped)
-        hand_over_all(n);
     node_peers_turn(n);
     node_cycle_cut(n);
     for (size_t i = 0; i < n->pool.released_count; i++)

@@ -241,6 +241,10 @@ static void release_cycle(struct node *n)
         mem_free(*(struct span **)node_queue_at(&c->spans, 0));
         node_queue_pop(&c->spans);
     }
+    while (c->orphans.count > 0) {
+        buf_free(node_queue_at(&c->orphans, 0));
+        node_queue_pop(&c->orphans);
+    }
     c->count = 0;
     c->is_out = false;
 }
@@ -310,5 +314,6 @@ void node_cycle_free(struct node *n)
     node_queue_free(&c->items);
     node_queue_free(&c->marks);
     node_queue_free(&c->spans);
+    node_queue_free(&c->orphans);
     mem_free(c->commands);
 }

@@ -61,7 +61,11 @@ void node_group_free(struct node *n, struct group *g)
         struct images *i = node_queue_at(&g->images, 0);
         n->unstored_entries--;
         n->unstored_bytes -= i->rows.size;
-        buf_free(&i->rows);
+        /* A portion under way may still be reading them. */
+        if (n->cycle.is_out)
+            *(struct buf *)node_queue_push(&n->cycle.orphans) = i->rows;
+        else
+            buf_free(&i->rows);
         node_queue_pop(&g->images);
     }
     node_queue_free(&g->log_commands);

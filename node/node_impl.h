@@ -222,6 +222,7 @@ struct cycle {
     struct queue items;  /* struct item *: held until done */
     struct queue marks;  /* struct cycle_mark */
     struct queue spans;  /* struct span *: image lists to free */
+    struct queue orphans; /* struct buf: rows in it of groups that went */
     struct queue extras; /* struct extra: in this cycle */
     uint32_t sweeps;
 };

@@ -231,6 +231,18 @@ void node_walk_asked(struct node *n, struct peer *p, const struct frame *f)
 
 /* ---- going ------------------------------------------------------------- */
 
+/* The highest id that can be ours no more. As of the proof's commit index all
+ * that were ever given are in its configuration or gone for ever; a new life
+ * of this node that is in it must still be let in. */
+static uint64_t tombstone_of(struct replica self, const struct frame_removed *r)
+{
+    const struct config_member *m = config_find_node(&r->config, self.node);
+    uint64_t least = max_u64(self.added, r->commit);
+    return m != NULL && m->replica.added > self.added
+               ? min_u64(least, m->replica.added - 1)
+               : least;
+}
+
 /* Proof: as of a commit index at or above the own id, the configuration lacks
  * this very pair; ids are never given again (S5, T13). */
 void node_walk_removed(struct node *n, struct peer *p, const struct frame *f)
@@ -246,7 +258,7 @@ void node_walk_removed(struct node *n, struct peer *p, const struct frame *f)
     node_log(n, NODE_INFO, "group %u: replica %llu was removed, says node %s",
              g->id, (unsigned long long)g->self.added,
              n->record->members[p->slot].name);
-    uint64_t least = max_u64(g->self.added, f->removed.commit);
+    uint64_t least = tombstone_of(g->self, &f->removed);
     n->tombstones[g->id] = least;
     n->incarnations[g->id] = g->incarnation;
     struct extra *x = node_cycle_extra(n, EXTRA_TOMBSTONE);
@@ -331,9 +343,7 @@ void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
 void node_walk_created(struct node *n, const struct extra *x)
 {
     const struct store_command *c = &x->command;
-    /* Nobody is in the configuration before the log's first entry. */
-    static const struct config no_config;
-    struct raft_stored empty = {.configs = &no_config, .config_count = 1};
+    struct raft_stored empty = {0};
     struct group *g = node_group_new(n, c->group, c->incarnation, c->generation,
                                      c->added, &empty);
     node_walk_rank(n, g);

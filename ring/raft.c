@@ -156,6 +156,7 @@ void raft_cut(struct raft *r, uint64_t base)
 {
     ASSERT(base <= r->applied); /* T24 */
     raft_log_cut(&r->log, base);
+    raft_lead_cut(r);
 }
 
 /* ---- messages in ------------------------------------------------------- */

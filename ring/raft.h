@@ -253,7 +253,7 @@ enum raft_pull {
  * entry). Without entries to send it gives NOTHING: a commit index that no
  * APPEND will carry leaves as a HEARTBEAT, at the next raft_pop. A follower
  * whose `next` is at or below raft_base gets NOTHING either: what it lacks is
- * cut, it must be installed (then raft_reset_peer tries again). A follower
+ * cut, it must be installed (raft_cut and raft_reset_peer try again). A follower
  * that has been silent for an election timeout gets heartbeats only. */
 enum raft_pull raft_next_append(struct raft *r, struct replica to,
                                 size_t max_bytes, uint64_t now_ms,

@@ -163,6 +163,8 @@ bool raft_lead_pop_heartbeat(struct raft *r, struct raft_effect *out);
 bool raft_lead_pop_read(struct raft *r, struct raft_effect *out);
 struct raft_progress *raft_lead_find(const struct raft *r,
                                      struct replica replica);
+/* The log below the base is gone: followers are asked again above it. */
+void raft_lead_cut(struct raft *r);
 /* Has answered within an election timeout. */
 bool raft_lead_is_live(const struct raft *r, const struct raft_progress *p);
 

@@ -56,6 +56,15 @@ static void probe_again(const struct raft *r, struct raft_progress *p)
     probe_from(p, max_u64(p->match, r->log.base_index) + 1);
 }
 
+void raft_lead_cut(struct raft *r)
+{
+    for (size_t i = 0; i < r->follower_count; i++) {
+        struct raft_progress *p = &r->followers[i];
+        if (p->next <= r->log.base_index)
+            probe_again(r, p); /* `next` may have been a cautious guess */
+    }
+}
+
 void raft_lead_sync_followers(struct raft *r)
 {
     const struct config *c = raft_log_config(&r->log);

@@ -33,7 +33,6 @@ void raft_log_init(struct raft_log *log, const struct raft_stored *stored,
     /* Storage has checked what it read; these are ours. */
     ASSERT(stored->base_index <= stored->applied_index);    /* T24 */
     ASSERT(stored->applied_index <= stored->last_index);    /* T19 */
-    ASSERT(stored->config_count > 0);
     *log = (struct raft_log){
         .pool = pool,
         .base_index = stored->base_index,
@@ -46,6 +45,11 @@ void raft_log_init(struct raft_log *log, const struct raft_stored *stored,
     };
     for (size_t i = 0; i < stored->run_count; i++)
         push_run(log, stored->runs[i]);
+    /* Before the log's first entry nobody is in the configuration: so a
+     * truncation of all that an invited replica has taken goes back to that. */
+    if (stored->config_count == 0 ||
+        stored->configs[0].index > stored->applied_index)
+        push_config(log, &(struct config){0});
     for (size_t i = 0; i < stored->config_count; i++)
         push_config(log, &stored->configs[i]);
     raft_log_forget_configs(log, stored->applied_index);

@@ -168,11 +168,12 @@ void final_run(struct world *w)
     need(w, are_answered, ANSWERED_MS, "every append is answered");
     need(w, is_settled, SETTLED_MS, "all groups are as their rows say");
     w->totals.healed_ms = (w->now_us - healed_us) / 1000;
-    user_prove(w->users[0]);
+    user_prove(w->users[0], true);
     need(w, has_proved, PROVED_MS, "an append to each stream is acknowledged");
     need(w, has_read_all, READ_MS, "all of each stream is read");
     need(w, is_settled, SETTLED_MS, "all replicas have all of it");
     w->doing = "the end is checked";
+    user_prove(w->users[0], false);
     for (uint32_t i = 0; i < w->host_count; i++)
         node_check(w->hosts[i]->node);
     ops_check(w->ops);

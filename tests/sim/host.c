@@ -240,12 +240,30 @@ void host_drop_read(struct host_read *r)
     mem_free(r);
 }
 
+/* Of a batch that was refused as a whole, the first command that is wrong. */
+static _Noreturn void batch_refused(struct host *h, enum err err)
+{
+    const struct store_command *c = h->batch->commands;
+    struct store_done done;
+    for (size_t i = 0; i < h->batch->count; i++, c++) {
+        struct store_batch one = {h->batch->cycle, c, 1};
+        if (store_commit(h->store, &one, &done) != ERR_OK)
+            break;
+    }
+    world_fail(h->w, SIM_SAFETY,
+               "n%u: the store refuses command %zu of %zu: kind %d, group %u, "
+               "incarnation %u, added %llu, index %llu to %llu: %s",
+               h->index + 1, (size_t)(c - h->batch->commands), h->batch->count,
+               (int)c->kind, c->group, c->incarnation,
+               (unsigned long long)c->added, (unsigned long long)c->index,
+               (unsigned long long)c->index_to, err_text(err));
+}
+
 static void make_durable(struct host *h)
 {
     enum err err = store_commit(h->store, h->batch, &h->done);
     if (err != ERR_OK)
-        world_fail(h->w, SIM_SAFETY, "n%u: the store refuses a batch: %s",
-                   h->index + 1, err_text(err));
+        batch_refused(h, err);
     h->is_durable = true;
     watch_durable(h->w->watch, h, h->batch);
 }

@@ -142,7 +142,7 @@ void ops_committed(struct ops *o, uint32_t group, const struct twin_stream *s,
                    "stream %s",
                    op->user, (unsigned long long)op->seq,
                    (unsigned long long)seq, s->name);
-    if (op->state == OP_FAILED)
+    if (op->state == STATE_FAILED)
         world_fail(o->w, SIM_SAFETY,
                    "I23: an append of user %u, said to have failed with "
                    "nothing done, is segment %llu of stream %s",
@@ -167,9 +167,9 @@ void ops_acked(struct ops *o, struct op *op, uint64_t seq, bool is_duplicate)
                    op->user, (unsigned long long)seq,
                    op->is_in ? "is" : "is not in, not even at",
                    (unsigned long long)op->seq);
-    if (op->state == OP_ACKED)
+    if (op->state == STATE_ACKED)
         return;
-    op->state = OP_ACKED;
+    op->state = STATE_ACKED;
     raise_known(o, op->group, op->stream, seq + 1);
     o->w->totals.appends++;
     o->w->totals.duplicates += is_duplicate;
@@ -184,13 +184,13 @@ void ops_failed(struct ops *o, struct op *op, enum err err)
                    "I23: user %u is told %s, nothing done; its append is "
                    "segment %llu",
                    op->user, err_name(err), (unsigned long long)op->seq);
-    op->state = OP_FAILED;
+    op->state = STATE_FAILED;
     o->w->totals.refused++;
 }
 
 void ops_unknown(struct ops *o, struct op *op)
 {
-    op->state = OP_UNKNOWN;
+    op->state = STATE_UNKNOWN;
     o->w->totals.unknown++;
 }
 
@@ -218,7 +218,7 @@ void ops_served(struct ops *o, uint32_t user, uint32_t group,
 void ops_check(struct ops *o)
 {
     for (size_t i = 0; i < o->count; i++)
-        if (o->all[i]->state == OP_ACKED && !o->all[i]->is_in)
+        if (o->all[i]->state == STATE_ACKED && !o->all[i]->is_in)
             world_fail(o->w, SIM_SAFETY,
                        "I19: an acknowledged append of user %u is lost",
                        o->all[i]->user);

@@ -15,7 +15,7 @@
 
 #include "tests/sim/twin.h"
 
-enum op_state { OP_OPEN, OP_ACKED, OP_FAILED, OP_UNKNOWN };
+enum op_state { STATE_OPEN, STATE_ACKED, STATE_FAILED, STATE_UNKNOWN };
 
 struct op {
     struct hash128 checksum;

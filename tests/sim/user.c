@@ -575,9 +575,9 @@ bool user_is_idle(const struct user *u)
     return u->flight == 0;
 }
 
-void user_prove(struct user *u)
+void user_prove(struct user *u, bool is_proving)
 {
-    u->is_proving = true;
+    u->is_proving = is_proving;
 }
 
 bool user_has_proved(const struct user *u)

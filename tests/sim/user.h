@@ -20,8 +20,9 @@ void user_join(struct user *u, struct host *h);
 bool user_is_idle(const struct user *u);
 /* It has read every stream to where the twin ends. */
 bool user_has_read_all(struct user *u);
-/* Appends one segment to a stream and says when that is acknowledged. */
-void user_prove(struct user *u);
+/* From now on: one append to each stream until all are acknowledged, and all
+ * of each is read; or no more of it. */
+void user_prove(struct user *u, bool is_proving);
 bool user_has_proved(const struct user *u);
 
 #endif

@@ -268,9 +268,10 @@ static void flip_third(uint8_t *at)
     at[2] ^= 0x10;
 }
 
-static void flip_key(uint8_t *at)
+/* In a header that was the needle: the ordinal of the key that it repeats. */
+static void flip_ordinal(uint8_t *at)
 {
-    at[-1] ^= 0x10;
+    at[(int)STORE_LOG_KEY_BYTES - (int)STORE_PAYLOAD_HEADER_BYTES] ^= 0x10;
 }
 
 static void a_flipped_byte_of_payload_is_corrupt(void **state)
@@ -319,7 +320,7 @@ static void a_payload_row_of_another_place_is_corrupt(void **state)
     struct store_key key = store_key_payload(1, 1, (struct position){4, 0}, 0);
     uint8_t header[STORE_PAYLOAD_HEADER_BYTES];
     store_put_payload_header(header, store_key_span(&key), 30000, 30000);
-    edit_file(r, span_of(header, sizeof header), flip_key);
+    edit_file(r, span_of(header, sizeof header), flip_ordinal);
     assert_int_equal(open_store(r), ERR_OK);
     struct segments_result out;
     read_stream(r, 0, 1, &out);

@@ -127,6 +127,10 @@ static void free_lent(struct node *n)
     }
     if (e->kind == NODE_DO_LOG || e->kind == NODE_DO_STOP)
         mem_free((void *)(uintptr_t)e->text);
+    if (e->kind == NODE_DO_PEER) {
+        mem_free((void *)(uintptr_t)e->address);
+        mem_free((void *)(uintptr_t)e->key);
+    }
     *e = (struct node_effect){.kind = NODE_DO_RELEASE};
 }
 
@@ -180,10 +184,8 @@ struct node *node_new(const struct node_cfg *cfg, uint64_t now_ms,
     return n;
 }
 
-void node_free(struct node *n)
+static void free_effects(struct node *n)
 {
-    if (n == NULL)
-        return;
     free_lent(n);
     while (n->effects.count > 0) {
         n->lent = *(struct node_effect *)node_queue_at(&n->effects, 0);
@@ -192,10 +194,17 @@ void node_free(struct node *n)
         node_queue_pop(&n->effects);
         free_lent(n);
     }
+}
+
+void node_free(struct node *n)
+{
+    if (n == NULL)
+        return;
     node_cycle_free(n);
     for (uint32_t i = 0; i < n->group_count; i++)
         node_group_free(n, n->groups[i]);
     mem_free(n->groups);
+    free_effects(n); /* those too that the groups' clients would get */
     while (n->readings.count > 0) {
         struct reading *r = node_queue_at(&n->readings, 0);
         mem_free(r->runs);

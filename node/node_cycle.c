@@ -47,9 +47,6 @@ static struct cycle_mark *mark(struct node *n, const struct group *g)
         struct cycle_mark *m = node_queue_at(marks, i - 1);
         if (m->group == g->id && m->incarnation == g->incarnation)
             return m;
-        /* Each pass goes over groups in order: only the newest can match. */
-        if (marks->count - i >= GROUPS_MAX)
-            break;
     }
     struct cycle_mark *m = node_queue_push(marks);
     m->group = g->id;
@@ -93,6 +90,7 @@ static void add_hard(struct node *n)
 static size_t add_log_of(struct node *n, struct group *g)
 {
     size_t bytes = 0;
+    struct cycle_mark *m = mark(n, g);
     while (g->log_commands.count > 0 && bytes < QUANTUM_BYTES) {
         struct log_command *c = node_queue_at(&g->log_commands, 0);
         if (c->is_truncate) {
@@ -102,9 +100,8 @@ static size_t add_log_of(struct node *n, struct group *g)
             add_of(n, g, STORE_APPEND)->item = c->item;
             *(struct item **)node_queue_push(&n->cycle.items) = c->item;
             bytes += item_bytes(c->item);
-            g->log_command_bytes -= item_bytes(c->item);
         }
-        mark(n, g)->log_write = c->write;
+        m->log_write = c->write;
         node_queue_pop(&g->log_commands);
     }
     return bytes;

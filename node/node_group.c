@@ -22,7 +22,6 @@ struct group *node_group_new(struct node *n, uint32_t id, uint32_t incarnation,
     g->generation = generation;
     g->self = (struct replica){n->cfg.folder.node, added};
     g->applied = g->stored = g->stored_pending = stored->applied_index;
-    g->config_told = stored->applied_index;
     g->role_term = stored->hard.term;
     struct raft_cfg cfg = {
         .group = id,
@@ -96,15 +95,13 @@ static void queue_log(struct group *g, const struct raft_effect *e)
     c->item = c->is_truncate ? NULL : e->item;
     c->index = c->is_truncate ? e->index : e->item->index;
     c->write = e->write;
-    if (c->item != NULL)
-        g->log_command_bytes += item_bytes(c->item);
 }
 
 /* A new leader judges what it lets into its log as if all that is in the log
  * were applied (T31). */
 void node_group_speculate(struct group *g)
 {
-    if (g->streams == NULL)
+    if (g->streams == NULL || g->is_quarantined)
         return;
     streams_spec_clear(g->streams);
     for (uint64_t i = g->applied + 1; i <= raft_last(g->raft); i++) {
@@ -211,11 +208,15 @@ static bool apply(struct node *n, struct group *g, struct item *item)
                                   : "a broken invariant in its streams");
         return false;
     }
-    if (g->streams != NULL)
+    if (g->streams != NULL) {
         g->digest = streams_digest(g->streams);
-    else
-        node_ring_apply(n, g, item, &rows);
+    } else if (!node_ring_apply(n, g, item, &rows)) {
+        buf_free(&rows);
+        return false;
+    }
     g->applied = item->index;
+    if (epoch_compare(header.stamp.epoch, g->epoch) > 0)
+        g->epoch = header.stamp.epoch;
     keep_images(n, g, item, &rows);
     if (g->streams != NULL && item->kind == ENTRY_COMMANDS)
         node_serve_judged(n, g, item->index, item->term, n->verdicts,
@@ -227,6 +228,10 @@ static void apply_all(struct node *n, struct group *g)
 {
     uint64_t to = raft_applicable(g->raft);
     bool has_applied = false;
+    if (g->is_quarantined) { /* what will never be applied need not be kept */
+        raft_applied(g->raft, to);
+        return;
+    }
     while (g->applied < to && !g->is_quarantined) {
         struct item *item = raft_cached(g->raft, g->applied + 1);
         ASSERT(item != NULL);
@@ -283,7 +288,7 @@ static void want_entries(struct node *n, struct group *g)
 
 static void set_stamp(struct node *n, struct group *g)
 {
-    /* The clock may be wrong by years; times never go back in a group. */
+    /* The clock may jump; a leader's times never go back. */
     g->next_entry_time_ms = max_u64(g->next_entry_time_ms, n->wall_ms);
     raft_set_stamp(g->raft,
                    (struct entry_stamp){n->record->epoch, n->record->level,
@@ -301,8 +306,10 @@ void node_group_turn(struct node *n, struct group *g)
     apply_all(n, g); /* a group of one: what it proposed may be applicable */
     node_serve_questions(n, g);
     if (raft_role(g->raft) == RAFT_LEADER) {
-        if (g->is_quarantined)
+        if (g->is_quarantined) {
             raft_step_down(g->raft, n->now_ms);
+            node_dirty(n, g);
+        }
         want_entries(n, g);
     }
     trim_cache(n, g);

@@ -105,7 +105,6 @@ struct group {
     struct raft_hard_state hard;
     uint64_t hard_write;
     struct queue log_commands;
-    size_t log_command_bytes;
     uint64_t applied;        /* in memory */
     uint64_t stored;         /* on disk */
     uint64_t stored_pending; /* in the cycle under way, or stored */
@@ -122,15 +121,14 @@ struct group {
     struct waiter *gather_waiters;
     struct queue pendings; /* proposed, by index */
     struct queue questions;
-    uint32_t entries_inflight;
-    uint64_t next_entry_time_ms; /* entry times never go back */
+    uint64_t next_entry_time_ms; /* what this leader stamps never goes back */
     /* walking */
-    uint64_t walk_ms;
     uint64_t handed_over_ms;
     uint32_t hand_over_backoff;
-    uint64_t asked_ms; /* orphans */
+    uint64_t asked_ms;  /* orphans */
+    struct epoch epoch; /* the highest of its applied entries (T29) */
     const char *walk_reason;
-    struct id128 walk_node;
+    uint64_t damaged_index;      /* an entry whose payload could not be read */
     uint64_t config_told;        /* index of the committed configuration that
                                     removed replicas were told of */
     struct config config_before; /* the committed one before that */
@@ -155,7 +153,6 @@ struct peer {
     uint64_t hello_ms;    /* when we last said ours */
     bool was_dead;        /* gossip saw it dead in this life of ours */
     uint64_t heard_ms;    /* any message, or when it was last connected anew */
-    struct epoch epoch;
     uint64_t record_asked_ms;
     /* control lane, out */
     struct wire_out control;
@@ -180,7 +177,7 @@ struct reading {
     bool is_log;
     /* segments */
     uint64_t connection, number;
-    uint32_t group;
+    uint32_t group, incarnation;
     struct position stream;
     /* log */
     struct replica to;
@@ -284,7 +281,6 @@ struct node {
     bool is_full;
     size_t client_bytes;
     size_t unstored_entries, unstored_bytes;
-    size_t uncommitted_bytes;
     uint64_t walk_tick_ms;
 
     uint32_t commit_us[256];
@@ -365,10 +361,12 @@ void node_peers_tick(struct node *n);
 /* ---- node_ring.c ------------------------------------------------------- */
 
 void node_ring_adopt(struct node *n, struct record *r, bool is_stored);
-void node_ring_apply(struct node *n, struct group *g, struct item *item,
+/* False: it cannot be applied, the replica is quarantined. */
+bool node_ring_apply(struct node *n, struct group *g, struct item *item,
                      struct buf *images);
 void node_ring_tick(struct node *n);
 void node_ring_deposed(struct node *n);
+void node_ring_gone(struct node *n); /* group 0's replica goes away */
 void node_ring_join(struct node *n, uint64_t connection, uint64_t number,
                     const struct member *m);
 void node_ring_ask(struct node *n, struct peer *p);

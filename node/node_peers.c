@@ -82,8 +82,8 @@ static void link_peer(struct node *n, struct peer *p)
     memcpy(p->key, m->public_key, KEY_BYTES);
     struct node_effect *e = node_push(n, NODE_DO_PEER);
     e->node = p->node;
-    e->address = p->address;
-    e->key = p->key;
+    e->address = mem_copy(p->address, strlen(address) + 1);
+    e->key = mem_copy(p->key, KEY_BYTES);
 }
 
 void node_peers_update(struct node *n)
@@ -249,12 +249,22 @@ static const struct raft_progress *progress_of(const struct group *g,
     return newest;
 }
 
+/* The entry that the follower wants next, if it is in memory. */
+static const struct item *next_item(const struct group *g,
+                                    const struct raft_progress *to)
+{
+    for (size_t i = 0; i < to->loaded_count; i++)
+        if (to->loaded[i]->index == to->next)
+            return to->loaded[i];
+    return raft_cached(g->raft, to->next);
+}
+
 /* A large entry goes alone (T21): it must not be pulled into a message that
  * has begun and cannot hold it. */
 static bool next_fits(const struct group *g, const struct raft_progress *to,
                       const struct wire_out *m)
 {
-    const struct item *item = raft_cached(g->raft, to->next);
+    const struct item *item = next_item(g, to);
     return item == NULL || m->bytes.size == WIRE_HEADER_BYTES ||
            wire_out_size(m) + item_bytes(item) + 4 * KIB <= MESSAGE_BYTES_MAX;
 }
@@ -481,6 +491,8 @@ static void raft_received(struct node *n, struct peer *p, struct frame *f,
         return;
     }
     struct raft_msg *msg = &f->msg;
+    if (n->is_stopping && msg->kind == RAFT_TIMEOUT_NOW)
+        return; /* it would lead for a moment */
     msg->from.node = p->node;
     msg->to.node = n->cfg.folder.node;
     struct item **items = NULL;
@@ -615,8 +627,7 @@ void node_recv_peer(struct node *n, struct span message, uint64_t handle,
         boot_seen(n, p, in.header.boot);
     if (in.header.kind == WIRE_PEER_ENTRIES)
         number_seen(p, in.header.number);
-    p->epoch = in.header.epoch;
-    if (epoch_compare(p->epoch, n->record->epoch) > 0)
+    if (epoch_compare(in.header.epoch, n->record->epoch) > 0)
         node_ring_ask(n, p);
     struct frame_iter it;
     struct frame f;
@@ -624,6 +635,18 @@ void node_recv_peer(struct node *n, struct span message, uint64_t handle,
     while (wire_frame_next(&it, &f))
         frame_received(n, p, &f, handle);
     n->dropped += it.skipped;
+}
+
+/* Once for each entry: the read is tried again all the time. */
+static void tell_damage(struct node *n, struct group *g, uint64_t index)
+{
+    if (g->damaged_index == index)
+        return;
+    g->damaged_index = index;
+    node_log(n, NODE_ERROR,
+             "group %u: the payload of entry %llu is damaged here: a follower "
+             "that lacks it waits for another leader",
+             g->id, (unsigned long long)index);
 }
 
 void node_log_done(struct node *n, uint64_t ticket,
@@ -642,9 +665,15 @@ void node_log_done(struct node *n, uint64_t ticket,
     }
     ASSERT(r.ticket == ticket && r.is_log);
     n->has_work = true;
+    if (result->err == ERR_DAMAGED || result->err == ERR_IO)
+        node_fail(n, result->err == ERR_IO ? EXIT_DISK : EXIT_FOLDER,
+                  "the log cannot be read");
     struct group *g = node_group(n, r.group);
     bool is_same = g != NULL && g->incarnation == r.log.incarnation;
-    size_t count = result->err == ERR_OK && is_same ? result->count : 0;
+    if (is_same && result->err == ERR_CORRUPT)
+        tell_damage(n, g, r.log.first + result->count);
+    /* What stands before a bad one is good. */
+    size_t count = is_same ? result->count : 0;
     struct item **items = mem_alloc((count + 1) * sizeof *items);
     for (size_t i = 0; i < count; i++) {
         const struct log_entry *e = &result->entries[i];

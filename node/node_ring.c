@@ -81,6 +81,15 @@ void node_ring_adopt(struct node *n, struct record *r, bool is_stored)
     }
 }
 
+/* A member keeps its slot for ever: peers and rows here count on it. */
+static bool keeps_slots(const struct record *now, const struct record *next)
+{
+    bool is_kept = next->member_count >= now->member_count;
+    for (uint32_t i = 0; is_kept && i < now->member_count; i++)
+        is_kept = id_equal(now->members[i].node, next->members[i].node);
+    return is_kept;
+}
+
 void node_ring_received(struct node *n, struct span bytes)
 {
     struct record *r;
@@ -89,7 +98,9 @@ void node_ring_received(struct node *n, struct span bytes)
         return;
     }
     if (!id_equal(r->cluster, n->cfg.folder.cluster) ||
-        r->partitions != n->record->partitions) {
+        r->partitions != n->record->partitions ||
+        (epoch_compare(r->epoch, n->record->epoch) > 0 &&
+         !keeps_slots(n->record, r))) {
         n->dropped++;
         record_free(r);
         return;
@@ -138,7 +149,7 @@ static void answer_joins(struct node *n, const struct item *item, enum err err)
     }
 }
 
-static void apply_record(struct node *n, struct group *g, struct item *item)
+static bool apply_record(struct node *n, struct group *g, struct item *item)
 {
     struct entry_record e;
     struct proposal_answer answer = {.err = ERR_CONFLICT};
@@ -147,7 +158,7 @@ static void apply_record(struct node *n, struct group *g, struct item *item)
         err = record_apply(&n->ring, &e, &answer);
     if (err != ERR_OK) {
         node_group_quarantine(n, g, "a ring record that cannot be read");
-        return;
+        return false;
     }
     if (n->record_index == item->index && n->record_term == item->term)
         n->record_index = 0;
@@ -155,16 +166,16 @@ static void apply_record(struct node *n, struct group *g, struct item *item)
     /* Published only once applied (T26). */
     if (epoch_compare(n->ring->epoch, n->record->epoch) > 0)
         node_ring_adopt(n, record_copy(n->ring), false);
+    return true;
 }
 
-void node_ring_apply(struct node *n, struct group *g, struct item *item,
+bool node_ring_apply(struct node *n, struct group *g, struct item *item,
                      struct buf *images)
 {
     if (item->kind != ENTRY_RECORD)
-        return;
-    apply_record(n, g, item);
-    if (n->ring == NULL)
-        return;
+        return true;
+    if (!apply_record(n, g, item))
+        return false;
     struct buf row = {0};
     record_encode(n->ring, &row);
     struct image image = {ROW_STATE, span_str(RECORD_ROW_KEY), false,
@@ -172,6 +183,7 @@ void node_ring_apply(struct node *n, struct group *g, struct item *item,
     image_put(images, &image);
     g->digest = row_digest(image.key, image.value);
     buf_free(&row);
+    return true;
 }
 
 /* ---- proposing --------------------------------------------------------- */
@@ -225,6 +237,16 @@ static const char *join_text(enum err err)
     return err_text(err);
 }
 
+static void refuse_joins(struct node *n, const char *fault)
+{
+    while (n->joinings.count > 0) {
+        const struct joining *j = node_queue_at(&n->joinings, 0);
+        node_refuse(n, j->connection, j->number, OP_JOIN, ERR_BAD_REQUEST,
+                    (struct id128){{0}}, fault);
+        node_queue_pop(&n->joinings);
+    }
+}
+
 /* All joins that wait, as one record. */
 static void propose_joins(struct node *n, struct group *g)
 {
@@ -245,7 +267,10 @@ static void propose_joins(struct node *n, struct group *g)
     }
     if (accepted > 0) {
         record_advance(next, n->wall_ms);
-        if (record_fault(next) == NULL && propose(n, g, next)) {
+        const char *fault = record_fault(next);
+        if (fault != NULL) {
+            refuse_joins(n, fault);
+        } else if (propose(n, g, next)) {
             for (size_t i = 0; i < n->joinings.count; i++) {
                 struct joining *j = node_queue_at(&n->joinings, i);
                 j->index = n->record_index;
@@ -312,6 +337,14 @@ void node_ring_deposed(struct node *n)
                     "the ring's leader has changed");
         node_queue_pop(&n->joinings);
     }
+}
+
+/* Its next life here begins from nothing. */
+void node_ring_gone(struct node *n)
+{
+    node_ring_deposed(n);
+    record_free(n->ring);
+    n->ring = NULL;
 }
 
 void node_ring_join(struct node *n, uint64_t connection, uint64_t number,

@@ -225,10 +225,11 @@ static enum err may_command(const struct node *n, const struct group *g,
 {
     uint32_t voters = config_voters(raft_config(g->raft));
     text[0] = 0;
-    if (RULE(T3) && voters < n->record->acks) {
-        (void)snprintf(text, 160, "needs %u more node%s",
-                       n->record->acks - voters,
-                       n->record->acks - voters == 1 ? "" : "s");
+    /* Not the voters count but their majority: that many disks it is on. */
+    if (RULE(T3) && record_majority(voters) < n->record->acks) {
+        uint32_t least = 2 * n->record->acks - 2;
+        (void)snprintf(text, 160, "needs %u more node%s", least - voters,
+                       least - voters == 1 ? "" : "s");
         return ERR_UNAVAILABLE;
     }
     if (n->is_full) {
@@ -255,11 +256,6 @@ static void commands_received(struct node *n, struct group *g,
     enum err err = may_command(n, g, text);
     if (err != ERR_OK) {
         node_refuse(n, connection, in->header.number, r->op, err, nobody, text);
-        return;
-    }
-    if (r->command_count == 0) {
-        struct response empty = {.op = r->op};
-        node_respond(n, connection, in->header.number, &empty);
         return;
     }
     struct call *call = mem_alloc(sizeof *call);
@@ -546,6 +542,7 @@ static void order_read(struct node *n, struct group *g, const struct request *r,
     reading->connection = connection;
     reading->number = number;
     reading->group = g->id;
+    reading->incarnation = g->incarnation;
     reading->stream = r->stream;
     struct node_effect *e = node_push(n, NODE_DO_READ);
     e->ticket = reading->ticket;
@@ -651,8 +648,12 @@ static void answer_read(struct node *n, const struct reading *r,
                         const struct segments_result *result, uint64_t payload)
 {
     struct stream_info info = {0};
-    if (streams_by_id(g->streams, r->stream, &info) != ERR_OK)
+    enum err err = streams_by_id(g->streams, r->stream, &info);
+    if (err != ERR_OK) {
+        node_refuse(n, r->connection, r->number, OP_READ, ERR_NOT_HERE,
+                    node_group_hint(g), "");
         return;
+    }
     struct buf heads = {0};
     uint32_t payload_bytes;
     uint32_t count = write_heads(result, &heads, &payload_bytes);
@@ -678,10 +679,11 @@ void node_serve_read_done(struct node *n, const struct reading *r,
                           uint64_t payload)
 {
     struct group *g = node_group(n, r->group);
+    bool is_same = g != NULL && g->incarnation == r->incarnation;
     if (result->err == ERR_DAMAGED || result->err == ERR_IO) {
         node_fail(n, result->err == ERR_IO ? EXIT_DISK : EXIT_FOLDER,
                   "a row that is not a payload is damaged");
-    } else if (g == NULL) {
+    } else if (!is_same) { /* its rows may have been swept meanwhile */
         node_refuse(n, r->connection, r->number, OP_READ, ERR_NOT_HERE, nobody,
                     "the replica has gone");
     } else if (result->err == ERR_OK) {

@@ -99,6 +99,10 @@ static void take_step(struct node *n, struct group *g,
 static void walk(struct node *n, struct group *g)
 {
     const struct config *config = raft_committed_config(g->raft);
+    if (epoch_compare(n->record->epoch, g->epoch) < 0) {
+        g->walk_reason = "the ring record here is older than the group's";
+        return;
+    }
     if (config->index != raft_config(g->raft)->index) {
         g->walk_reason = "a change of configuration is being committed";
         return;
@@ -116,7 +120,6 @@ static void walk(struct node *n, struct group *g)
     };
     struct walk_step step = walk_next(&view);
     g->walk_reason = step.reason;
-    g->walk_node = step.kind == WALK_ADD ? step.node : step.replica.node;
     take_step(n, g, &step);
 }
 
@@ -268,6 +271,8 @@ void node_walk_removed(struct node *n, struct peer *p, const struct frame *f)
     x->command.added = least;
     struct sweep *s = node_queue_push(&n->sweeps);
     *s = (struct sweep){g->id, g->incarnation};
+    if (g->id == 0)
+        node_ring_gone(n);
     node_group_free(n, g);
 }
 
@@ -324,6 +329,12 @@ void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
     }
     if (added <= n->tombstones[id] || is_being_created(n, id))
         return;
+    /* T29: by an older record. The answer's header says that there is a newer
+     * one. */
+    if (epoch_compare(f->invite.epoch, n->record->epoch) < 0) {
+        reply_invite(n, p->node, &f->group, ERR_BUSY);
+        return;
+    }
     if (n->space.disk_bytes != 0 &&
         n->space.disk_bytes - n->space.disk_free >
             n->space.disk_bytes / 100 * FULL_REPLICAS_PERCENT) {
@@ -333,7 +344,7 @@ void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
     struct extra *x = node_cycle_extra(n, EXTRA_CREATE);
     x->command.kind = STORE_CREATE;
     x->command.group = id;
-    x->command.incarnation = (uint32_t)added;
+    x->command.incarnation = n->incarnations[id] + 1;
     x->command.generation = f->group.generation;
     x->command.added = added;
     x->invited_by = p->node;

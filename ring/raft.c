@@ -36,6 +36,7 @@ void raft_free(struct raft *r)
     raft_lead_end(r);
     raft_log_free(&r->log);
     buf_free(&r->scratch);
+    buf_free(&r->reason);
     mem_free(r->reads);
     mem_free(r->batch);
     mem_free(r->outbox);
@@ -315,8 +316,8 @@ static struct raft_gated *outbox_place(struct raft *r,
         return NULL;
     if (r->outbox_count == r->outbox_capacity) {
         r->outbox_capacity = r->outbox_capacity ? 2 * r->outbox_capacity : 4;
-        r->outbox = mem_resize(r->outbox,
-                               r->outbox_capacity * sizeof *r->outbox);
+        r->outbox =
+            mem_resize(r->outbox, r->outbox_capacity * sizeof *r->outbox);
     }
     return &r->outbox[r->outbox_count++];
 }
@@ -376,7 +377,7 @@ bool raft_pop(struct raft *r, struct raft_effect *out)
     *out = (struct raft_effect){0};
     if (r->is_round_wanted && !r->is_stalled)
         raft_lead_start_round(r);
-    return pop_role(r, out) || pop_hard(r, out) ||
-           raft_log_pop(&r->log, out) || raft_lead_pop_read(r, out) ||
-           pop_outbox(r, out) || raft_lead_pop_heartbeat(r, out);
+    return pop_role(r, out) || pop_hard(r, out) || raft_log_pop(&r->log, out) ||
+           raft_lead_pop_read(r, out) || pop_outbox(r, out) ||
+           raft_lead_pop_heartbeat(r, out);
 }

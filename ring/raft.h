@@ -154,8 +154,8 @@ struct raft_progress {
     bool is_voter;
     uint64_t match; /* acknowledged in this term */
     uint64_t next;
-    bool is_probing;   /* one append at a time until it matches */
-    uint64_t heard_ms; /* last valid reply */
+    bool is_probing;         /* one append at a time until it matches */
+    uint64_t heard_ms;       /* last valid reply */
     uint64_t inflight_bytes; /* sent and not acknowledged */
     /* private */
     uint64_t round_acked;
@@ -253,8 +253,9 @@ enum raft_pull {
  * entry). Without entries to send it gives NOTHING: a commit index that no
  * APPEND will carry leaves as a HEARTBEAT, at the next raft_pop. A follower
  * whose `next` is at or below raft_base gets NOTHING either: what it lacks is
- * cut, it must be installed (raft_cut and raft_reset_peer try again). A follower
- * that has been silent for an election timeout gets heartbeats only. */
+ * cut, it must be installed (raft_cut and raft_reset_peer try again). A
+ * follower that has been silent for an election timeout gets heartbeats only.
+ */
 enum raft_pull raft_next_append(struct raft *r, struct replica to,
                                 size_t max_bytes, uint64_t now_ms,
                                 struct raft_msg *out, uint64_t *first,

@@ -82,9 +82,8 @@ static bool has_live_majority(const struct raft *r, const struct config *c)
         const struct config_member *m = &c->members[i];
         const struct raft_progress *p = raft_lead_find(r, m->replica);
         bool is_self = replica_equal(m->replica, r->cfg.self);
-        bool is_matched =
-            is_self || (p != NULL && raft_lead_is_live(r, p) &&
-                        p->match >= r->commit);
+        bool is_matched = is_self || (p != NULL && raft_lead_is_live(r, p) &&
+                                      p->match >= r->commit);
         live += m->is_voter && is_matched;
     }
     return live > config_voters(c) / 2;
@@ -134,8 +133,7 @@ enum err raft_change(struct raft *r, const struct config *to, uint64_t *index)
     entry_build_config(&r->scratch, r->stamp, &c);
     entry_number(r->scratch.data, c.index, r->hard.term);
     *index = c.index;
-    raft_lead_append(
-        r, item_new(r->cfg.pool, span_buf(&r->scratch), NULL, 0));
+    raft_lead_append(r, item_new(r->cfg.pool, span_buf(&r->scratch), NULL, 0));
     return ERR_OK;
 }
 

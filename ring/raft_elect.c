@@ -70,8 +70,7 @@ bool raft_elect_is_led(const struct raft *r)
 
 /* ---- roles ------------------------------------------------------------- */
 
-static void set_role(struct raft *r, enum raft_role role,
-                     struct replica leader)
+static void set_role(struct raft *r, enum raft_role role, struct replica leader)
 {
     if (r->role == RAFT_LEADER && role != RAFT_LEADER)
         raft_lead_end(r);

@@ -40,7 +40,7 @@ struct raft {
     uint64_t now_ms; /* newest time heard of */
     struct buf scratch;
     uint64_t dropped;
-    char reason[96];
+    struct buf reason;
 
     /* who */
     enum raft_role role;

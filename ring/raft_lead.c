@@ -208,8 +208,7 @@ void raft_lead_begin(struct raft *r)
     r->term_start = r->log.last_index + 1;
     entry_build_noop(&r->scratch, r->stamp);
     entry_number(r->scratch.data, r->term_start, r->hard.term);
-    struct item *noop =
-        item_new(r->cfg.pool, span_buf(&r->scratch), NULL, 0);
+    struct item *noop = item_new(r->cfg.pool, span_buf(&r->scratch), NULL, 0);
     r->uncommitted_bytes += item_bytes(noop);
     raft_log_append(&r->log, noop);
     raft_lead_sync_followers(r); /* they are probed with the no-op */
@@ -331,8 +330,8 @@ uint64_t raft_lead_deadline(const struct raft *r)
 {
     uint64_t at = r->heartbeat_at_ms;
     if (RULE(R7))
-        at = min_u64(at, raft_lead_quorum(r, RAFT_LEAD_HEARD) +
-                             r->cfg.election_ms);
+        at = min_u64(at,
+                     raft_lead_quorum(r, RAFT_LEAD_HEARD) + r->cfg.election_ms);
     return at;
 }
 
@@ -415,8 +414,8 @@ static void refused(struct raft *r, struct raft_progress *p,
     uint64_t base = r->log.base_index;
     uint64_t at = raft_log_find(&r->log, msg->hint_index, msg->hint_term);
     at = min_u64(at, msg->prev_index - 1); /* onwards, whatever the hint */
-    if (at == base && (msg->hint_index < base ||
-                       msg->hint_term < r->log.base_term))
+    if (at == base &&
+        (msg->hint_index < base || msg->hint_term < r->log.base_term))
         at = base > 0 ? base - 1 : 0; /* what it lacks is cut */
     probe_from(p, max_u64(at, p->match) + 1);
 }
@@ -444,15 +443,14 @@ static bool may_append(const struct raft *r, const struct raft_progress *p)
            p->inflight_bytes < r->cfg.append_inflight_bytes;
 }
 
-/* Heartbeats that are due, and those that bring a commit index which no append is
- * about to bring. */
+/* Heartbeats that are due, and those that bring a commit index which no append
+ * is about to bring. */
 bool raft_lead_pop_heartbeat(struct raft *r, struct raft_effect *out)
 {
     for (size_t i = 0; !r->is_stalled && i < r->follower_count; i++) {
         struct raft_progress *p = &r->followers[i];
         /* S11A: beyond its match the follower's log may differ. */
-        uint64_t commit =
-            RULE(S11A) ? min_u64(r->commit, p->match) : r->commit;
+        uint64_t commit = RULE(S11A) ? min_u64(r->commit, p->match) : r->commit;
         bool is_news = commit > p->commit_sent && !may_append(r, p);
         if (!p->is_heartbeat_due && !is_news)
             continue;
@@ -496,8 +494,7 @@ static void add_to_batch(struct raft *r, size_t count, struct item *item)
     r->batch[count] = item_ref(item);
 }
 
-static void note_inflight(struct raft *r, struct raft_progress *p,
-                          size_t bytes)
+static void note_inflight(struct raft *r, struct raft_progress *p, size_t bytes)
 {
     uint32_t at = (p->inflight_first + p->inflight_count) % RAFT_INFLIGHT_MAX;
     if (p->inflight_count == 0)
@@ -516,8 +513,7 @@ static void build_append(struct raft *r, struct raft_progress *p,
     size_t bytes = 0;
     for (; p->next <= r->log.last_index; p->next++) {
         struct item *item = item_to_send(r, p, p->next);
-        if (item == NULL ||
-            (count > 0 && bytes + item_bytes(item) > bytes_max))
+        if (item == NULL || (count > 0 && bytes + item_bytes(item) > bytes_max))
             break;
         add_to_batch(r, count++, item);
         bytes += item_bytes(item);

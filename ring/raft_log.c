@@ -21,8 +21,8 @@ static void push_config(struct raft_log *log, const struct config *c)
 {
     if (log->config_count == log->config_capacity) {
         log->config_capacity = log->config_capacity + 2;
-        log->configs = mem_resize(log->configs, log->config_capacity *
-                                                    sizeof *log->configs);
+        log->configs = mem_resize(log->configs,
+                                  log->config_capacity * sizeof *log->configs);
     }
     log->configs[log->config_count++] = *c;
 }
@@ -31,8 +31,8 @@ void raft_log_init(struct raft_log *log, const struct raft_stored *stored,
                    struct item_pool *pool)
 {
     /* Storage has checked what it read; these are ours. */
-    ASSERT(stored->base_index <= stored->applied_index);    /* T24 */
-    ASSERT(stored->applied_index <= stored->last_index);    /* T19 */
+    ASSERT(stored->base_index <= stored->applied_index); /* T24 */
+    ASSERT(stored->applied_index <= stored->last_index); /* T19 */
     *log = (struct raft_log){
         .pool = pool,
         .base_index = stored->base_index,
@@ -170,7 +170,8 @@ void raft_log_cut(struct raft_log *log, uint64_t index)
     log->base_index = index;
     raft_log_trim(log, index, 0);
     size_t gone = 0;
-    while (gone + 1 < log->run_count && log->runs[gone + 1].first_index <= index)
+    while (gone + 1 < log->run_count &&
+           log->runs[gone + 1].first_index <= index)
         gone++;
     log->run_count -= gone;
     memmove(log->runs, log->runs + gone, log->run_count * sizeof *log->runs);

@@ -2,8 +2,6 @@
  * machine. */
 #include "ring/raft_impl.h"
 
-#include <stdio.h>
-
 /* ---- queries ----------------------------------------------------------- */
 
 enum raft_role raft_role(const struct raft *r)
@@ -112,20 +110,16 @@ static void leader_reason(struct raft *r)
                  r->now_ms < p->heard_ms + 2u * r->cfg.heartbeat_ms;
     }
     if (heard <= config_voters(c) / 2)
-        (void)snprintf(r->reason, sizeof r->reason,
-                       "no quorum: heard from %u of %u voters", heard,
-                       config_voters(c));
+        buf_printf(&r->reason, "no quorum: heard from %u of %u voters", heard,
+                   config_voters(c));
     else if (r->is_stalled)
-        (void)snprintf(r->reason, sizeof r->reason,
-                       "the disk is slow: leading is suspended");
+        buf_printf(&r->reason, "the disk is slow: leading is suspended");
     else if (!raft_is_ready(r))
-        (void)snprintf(r->reason, sizeof r->reason,
-                       "new leader: waiting for an entry of term %llu to "
-                       "commit",
-                       (unsigned long long)r->hard.term);
+        buf_printf(&r->reason,
+                   "new leader: waiting for an entry of term %llu to commit",
+                   (unsigned long long)r->hard.term);
     else if (r->transfer_until_ms != 0)
-        (void)snprintf(r->reason, sizeof r->reason,
-                       "leadership is being handed over");
+        buf_printf(&r->reason, "leadership is being handed over");
 }
 
 static void candidate_reason(struct raft *r)
@@ -134,17 +128,24 @@ static void candidate_reason(struct raft *r)
     uint32_t votes = 0;
     for (uint32_t i = 0; i < c->count; i++)
         votes += c->members[i].is_voter && (r->granted >> i & 1u) != 0;
-    (void)snprintf(r->reason, sizeof r->reason,
-                   "no leader: %s %u of %u votes, needs %u",
-                   r->role == RAFT_CANDIDATE ? "candidate with"
-                                             : "would get",
-                   votes, config_voters(c), config_voters(c) / 2 + 1);
+    buf_printf(&r->reason, "no leader: %s %u of %u votes, needs %u",
+               r->role == RAFT_CANDIDATE ? "candidate with" : "would get",
+               votes, config_voters(c), config_voters(c) / 2 + 1);
+}
+
+static void follower_reason(struct raft *r)
+{
+    if (id_is_zero(r->leader.node))
+        buf_printf(&r->reason, "no leader is known");
+    else if (!raft_elect_is_led(r))
+        buf_printf(&r->reason, "no word from the leader for %llu ms",
+                   (unsigned long long)(r->now_ms - r->leader_heard_ms));
 }
 
 const char *raft_reason(struct raft *r, uint64_t now_ms)
 {
     r->now_ms = max_u64(r->now_ms, now_ms);
-    r->reason[0] = '\0';
+    buf_clear(&r->reason);
     switch (r->role) {
     case RAFT_LEADER:
         leader_reason(r);
@@ -154,15 +155,11 @@ const char *raft_reason(struct raft *r, uint64_t now_ms)
         candidate_reason(r);
         break;
     case RAFT_FOLLOWER:
-        if (id_is_zero(r->leader.node))
-            (void)snprintf(r->reason, sizeof r->reason, "no leader is known");
-        else if (!raft_elect_is_led(r))
-            (void)snprintf(
-                r->reason, sizeof r->reason, "no word from the leader for %llu ms",
-                (unsigned long long)(r->now_ms - r->leader_heard_ms));
+        follower_reason(r);
         break;
     }
-    return r->reason;
+    buf_append(&r->reason, "", 1);
+    return (const char *)r->reason.data;
 }
 
 /* ---- dump -------------------------------------------------------------- */

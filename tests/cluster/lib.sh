@@ -155,6 +155,7 @@ enter() { # enter I [OPTION...]: a folder for node I
 run() {
     local i=$1
     shift
+    [ -z "${PID[i]:-}" ] || OTHERS+=("${PID[i]}") # it did not end when asked
     : >"$W/n$i.out"
     "$@" "$EDDYD" run --data "$W/n$i" >>"$W/n$i.out" 2>>"$W/n$i.log" &
     PID[i]=$!

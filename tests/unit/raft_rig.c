@@ -15,9 +15,8 @@ static size_t node_of(struct replica replica)
 
 void rig_init(struct rig *g, uint32_t voters, uint32_t learners)
 {
-    *g = (struct rig){.now = 1000,
-                      .append_inflight_bytes = 1 * MIB,
-                      .batch_bytes = 1 * MIB};
+    *g = (struct rig){
+        .now = 1000, .append_inflight_bytes = 1 * MIB, .batch_bytes = 1 * MIB};
     g->config.count = voters + learners;
     for (uint32_t i = 0; i < RIG_NODES; i++) {
         g->nodes[i].self = rig_replica(i);
@@ -260,8 +259,7 @@ void rig_lead(struct rig *g, size_t node, bool ready)
     rig_drain(g, node);
     rig_sync(g, node);
     for (size_t i = 0; i < g->config.count; i++) {
-        struct raft_msg msg =
-            rig_msg(RAFT_VOTE_REPLY, i, node, raft_term(r));
+        struct raft_msg msg = rig_msg(RAFT_VOTE_REPLY, i, node, raft_term(r));
         msg.granted = true;
         if (i != node)
             rig_recv(g, node, msg);

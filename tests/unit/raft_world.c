@@ -147,8 +147,8 @@ static void put_packet(struct sim *s, const struct raft_msg *msg,
     *p = (struct packet){s->now + delay, *msg};
     p->msg.items = NULL;
     if (msg->item_count > 0)
-        p->msg.items = mem_copy(msg->items,
-                                msg->item_count * sizeof *msg->items);
+        p->msg.items =
+            mem_copy(msg->items, msg->item_count * sizeof *msg->items);
     for (uint32_t i = 0; i < msg->item_count; i++)
         item_ref(msg->items[i]);
 }
@@ -309,8 +309,8 @@ static void pull_appends(struct sim *s, struct sim_node *n)
         if (got == RAFT_PULL_READ && n->load.is_waiting)
             raft_loaded(n->raft, to, NULL, 0, s->now);
         else if (got == RAFT_PULL_READ)
-            n->load = (struct load){true, to, first, last,
-                                    s->now + 1 + below(s, 3)};
+            n->load =
+                (struct load){true, to, first, last, s->now + 1 + below(s, 3)};
     }
 }
 
@@ -466,8 +466,8 @@ static size_t read_configs(const struct disk *d, struct config *out)
     for (uint64_t i = d->base_index + 1; i <= d->last; i++) {
         if (d->items[i]->kind != ENTRY_CONFIG)
             continue;
-        enum err err = entry_read_config(item_manifest(d->items[i]),
-                                         &out[count]);
+        enum err err =
+            entry_read_config(item_manifest(d->items[i]), &out[count]);
         ASSERT(err == ERR_OK);
         out[count++].index = i;
     }
@@ -606,8 +606,8 @@ static void propose(struct sim *s, struct sim_node *n)
     struct entry_builder b;
     struct entry_stamp stamp = {.level = LEVEL_NOW};
     char name[24];
-    int size = snprintf(name, sizeof name, "%llu",
-                        (unsigned long long)++s->commands);
+    int size =
+        snprintf(name, sizeof name, "%llu", (unsigned long long)++s->commands);
     struct command c = {.kind = COMMAND_CREATE,
                         .name = span_of(name, (size_t)size)};
     entry_build(&b, &manifest, stamp);
@@ -940,7 +940,8 @@ static void sim_free(struct sim *s)
     mem_free(s);
 }
 
-struct raft_world_outcome raft_world_play(uint64_t seed, const struct raft_world_faults *most)
+struct raft_world_outcome raft_world_play(uint64_t seed,
+                                          const struct raft_world_faults *most)
 {
     struct sim *s = sim_new(seed, most);
     while (s->now < CHAOS_MS && s->violation == NULL)
@@ -948,7 +949,7 @@ struct raft_world_outcome raft_world_play(uint64_t seed, const struct raft_world
     if (s->violation == NULL)
         heal(s);
     struct raft_world_outcome o = {s->violation, s->committed, s->reads_ok,
-                                   s->elections, s->changes, s->trace};
+                                   s->elections, s->changes,   s->trace};
     sim_free(s);
     return o;
 }

@@ -40,7 +40,7 @@ struct raft_world_outcome {
     uint64_t trace; /* a hash over all that was sent */
 };
 
-struct raft_world_outcome
-raft_world_play(uint64_t seed, const struct raft_world_faults *most);
+struct raft_world_outcome raft_world_play(uint64_t seed,
+                                          const struct raft_world_faults *most);
 
 #endif

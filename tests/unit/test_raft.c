@@ -171,8 +171,8 @@ static void vote_is_refused_when_log_is_behind(void **state)
     static const struct {
         uint64_t index, term;
         bool is_current;
-    } logs[] = {{3, 2, true},  {4, 2, true},  {2, 2, false},
-                {1, 3, true},  {9, 1, false}, {0, 0, false}};
+    } logs[] = {{3, 2, true}, {4, 2, true},  {2, 2, false},
+                {1, 3, true}, {9, 1, false}, {0, 0, false}};
     static const enum raft_msg_kind kinds[] = {RAFT_PREVOTE, RAFT_VOTE};
     for (size_t k = 0; k < 2; k++) {
         rig_init(&g, 3, 0);
@@ -487,8 +487,8 @@ static void gap_and_mismatch_are_refused_with_a_hint(void **state)
     rig_start(&g, 0);
     static const struct {
         uint64_t prev, term, hint, hint_term;
-    } probes[] = {{9, 6, 5, 4}, {9, 3, 4, 2}, {5, 3, 4, 2}, {3, 1, 2, 1},
-                  {4, 3, 4, 2}};
+    } probes[] = {
+        {9, 6, 5, 4}, {9, 3, 4, 2}, {5, 3, 4, 2}, {3, 1, 2, 1}, {4, 3, 4, 2}};
     for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++) {
         rig_append(&g, 1, 0,
                    (struct raft_msg){.term = 6,
@@ -537,12 +537,12 @@ static const struct {
     uint64_t terms[16];
     size_t count;
 } figure_7[] = {
-    {{1, 1, 1, 4, 4, 5, 5, 6, 6}, 9},          /* a: misses one */
-    {{1, 1, 1, 4}, 4},                         /* b: misses many */
-    {{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6}, 11},   /* c: one too many */
+    {{1, 1, 1, 4, 4, 5, 5, 6, 6}, 9},           /* a: misses one */
+    {{1, 1, 1, 4}, 4},                          /* b: misses many */
+    {{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6}, 11},    /* c: one too many */
     {{1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7}, 12}, /* d: two of a later term */
-    {{1, 1, 1, 4, 4, 4, 4}, 7},                /* e: both */
-    {{1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3}, 11},   /* f: both, two terms */
+    {{1, 1, 1, 4, 4, 4, 4}, 7},                 /* e: both */
+    {{1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3}, 11},    /* f: both, two terms */
 };
 
 /* Paper, figure 7: whatever the follower's log, it becomes the leader's. */
@@ -639,8 +639,7 @@ static void truncated_configuration_is_rolled_back(void **state)
     struct config c = g.config;
     c.members[c.count++] = (struct config_member){{{{9}}, 2}, false};
     struct buf manifest = {0};
-    entry_build_config(&manifest, (struct entry_stamp){.level = LEVEL_NOW},
-                       &c);
+    entry_build_config(&manifest, (struct entry_stamp){.level = LEVEL_NOW}, &c);
     entry_number(manifest.data, 2, 1);
     struct item *items[] = {rig_item(&g, 1, 1),
                             item_new(&g.pool, span_buf(&manifest), NULL, 0)};

@@ -117,8 +117,7 @@ static void nothing_is_proposed_before_the_own_term_commits(void **state)
     assert_int_equal(rig_propose(&g, 0), 0);
     assert_int_equal(raft_read(leader(), 1, g.now), ERR_UNAVAILABLE);
     uint64_t index;
-    assert_int_equal(raft_change(leader(), &g.config, &index),
-                     ERR_UNAVAILABLE);
+    assert_int_equal(raft_change(leader(), &g.config, &index), ERR_UNAVAILABLE);
     rig_ack(&g, 1, 0, 1);
     assert_true(raft_is_ready(leader()));
     assert_int_equal(rig_propose(&g, 0), 2);
@@ -505,8 +504,8 @@ static void reads_are_bounded_and_keep_their_order(void **state)
 static struct config with_learner(const struct config *c, size_t node)
 {
     struct config to = *c;
-    to.members[to.count++] = (struct config_member){
-        {{{(uint8_t)(node + 1)}}, 0}, false};
+    to.members[to.count++] =
+        (struct config_member){{{{(uint8_t)(node + 1)}}, 0}, false};
     return to;
 }
 

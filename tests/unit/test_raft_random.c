@@ -105,16 +105,16 @@ static const struct raft_world_faults late_repeats = {
 
 /* Members come and go faster than leaders. */
 static const struct raft_world_faults many_changes = {
-    .voters = 3,
-    .cut = 10,
+    .voters = 5,
+    .cut = 3,
     .cut_ms = 100,
-    .append_loss_pm = 200,
+    .append_loss_pm = 600,
     .delay_ms = 3,
     .sync_ms = 3,
     .propose = 200,
     .read = 50,
-    .change = 300,
-    .step_down = 10,
+    .change = 900,
+    .step_down = 25,
     .batch_bytes = 300,
     .same_rank = 300,
 };
@@ -147,9 +147,12 @@ struct world {
 };
 
 static const struct world worlds[] = {
-    {"everything", &everything, 150},    {"slow_disks", &slow_disks, 40},
-    {"pauses", &pauses, 40},             {"short_reigns", &short_reigns, 40},
-    {"late_repeats", &late_repeats, 40}, {"many_changes", &many_changes, 40},
+    {"everything", &everything, 150},
+    {"slow_disks", &slow_disks, 40},
+    {"pauses", &pauses, 40},
+    {"short_reigns", &short_reigns, 40},
+    {"late_repeats", &late_repeats, 40},
+    {"many_changes", &many_changes, 40},
     {"lost_disks", &lost_disks, 40},
 };
 enum { WORLDS = sizeof worlds / sizeof worlds[0] };
@@ -199,14 +202,14 @@ struct mutant {
 };
 
 static const struct mutant mutants[] = {
-    {"S10A", &slow_disks},   {"S10B", &everything},  {"S10C", &everything},
-    {"S11A", &everything},   {"S11C", &everything},  {"S11D", &everything},
-    {"S4", &lost_disks},     {"R1", &everything},    {"R2", &everything},
-    {"R5", &short_reigns},   {"R14", &everything},   {"S9B", &many_changes},
-    {"S9C", &everything},    {"S9D", &everything},   {"R12", &late_repeats},
-    {"S31", &pauses},        {"T19", &everything},
+    {"S10A", &slow_disks}, {"S10B", &everything},  {"S10C", &everything},
+    {"S11A", &everything}, {"S11C", &everything},  {"S11D", &everything},
+    {"S4", &lost_disks},   {"R1", &everything},    {"R2", &everything},
+    {"R5", &short_reigns}, {"R14", &everything},   {"S9B", &many_changes},
+    {"S9C", &everything},  {"S9D", &many_changes}, {"R12", &late_repeats},
+    {"S31", &pauses},      {"T19", &everything},
 };
-enum { MUTANTS = sizeof mutants / sizeof mutants[0], SEEDS_MAX = 300 };
+enum { MUTANTS = sizeof mutants / sizeof mutants[0], SEEDS_MAX = 400 };
 
 static void violation_is_found(void **state)
 {
@@ -233,20 +236,20 @@ int main(void)
     for (size_t i = 0; i < WORLDS; i++) {
         (void)snprintf(names[count], sizeof names[0],
                        "all_promises_hold_in_world_%s", worlds[i].name);
-        tests[count] = (struct CMUnitTest){
-            names[count], all_promises_hold, NULL, NULL,
-            (void *)(uintptr_t)&worlds[i]};
+        tests[count] =
+            (struct CMUnitTest){names[count], all_promises_hold, NULL, NULL,
+                                (void *)(uintptr_t)&worlds[i]};
         count++;
     }
-    tests[count++] = (struct CMUnitTest)cmocka_unit_test(
-        same_seed_gives_the_same_history);
+    tests[count++] =
+        (struct CMUnitTest)cmocka_unit_test(same_seed_gives_the_same_history);
 #ifdef EDDY_RULES
     for (size_t i = 0; i < MUTANTS; i++) {
         (void)snprintf(names[count], sizeof names[0],
                        "violation_is_found_without_%s", mutants[i].rule);
-        tests[count] = (struct CMUnitTest){
-            names[count], violation_is_found, NULL, NULL,
-            (void *)(uintptr_t)&mutants[i]};
+        tests[count] =
+            (struct CMUnitTest){names[count], violation_is_found, NULL, NULL,
+                                (void *)(uintptr_t)&mutants[i]};
         count++;
     }
 #endif

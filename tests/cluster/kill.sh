@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# kill.sh - kill -9 under load: nothing acknowledged is lost, nothing is there
+# twice.
+#
+# Eight writers append to 64 streams. Rounds of two sorts, on the same folders:
+# all three nodes killed at once (in every second one the writers die too, in
+# the others they live on and repeat what was unanswered), and one node killed
+# while the others go on. Then clients of `eddy put --producer` are killed and
+# repeated until they say that they are done.
+. "$(dirname "$0")/lib.sh"
+ROUNDS_ALL=${ROUNDS_ALL:-10}
+ROUNDS_ONE=${ROUNDS_ONE:-3}
+PUTS=${PUTS:-4}
+ACKS_MIN=2000 # before each kill
+STREAMS=64 PARTITIONS_MIN=48
+
+begin 3
+cluster 3
+NODES=${CLIENT[1]},${CLIENT[2]},${CLIENT[3]}
+mkdir acks
+
+"$RECORDER" create "$ADMIN" "$NODES" $STREAMS >streams.out
+partitions=$(awk '{ print $2 }' streams.out | sort -u | wc -l)
+check "$STREAMS streams in $partitions partitions, at least $PARTITIONS_MIN" \
+    test "$partitions" -ge $PARTITIONS_MIN
+
+acks() { cat acks/acks.* 2>/dev/null | wc -l; }
+LIFE=0 LOADER=''
+start_load() {
+    LIFE=$((LIFE + 1))
+    "$RECORDER" load "$ADMIN" "$NODES" $STREAMS acks $LIFE 2>>recorder.log &
+    LOADER=$!
+    OTHERS+=("$LOADER")
+}
+end_load() { # end_load SIGNAL
+    kill "$1" "$LOADER"
+    wait "$LOADER" 2>/dev/null
+    LOADER=''
+}
+has_acks() { [ "$(acks)" -ge "$1" ]; }
+# The load goes on until so many more are acknowledged.
+load_more() {
+    [ -n "$LOADER" ] || start_load
+    within 30 has_acks $(($(acks) + ACKS_MIN)) && sleep 0.5
+}
+verify() { # verify NAME
+    local begun words
+    begun=$(now_ms)
+    words=$("$RECORDER" verify "$ADMIN" "$NODES" $STREAMS acks 2>verify.log)
+    if [ $? = 0 ]; then
+        ok "$1: $words"
+    else
+        not_ok "$1: $words $(head -n 3 verify.log | tr '\n' ' ')"
+    fi
+    [ -z "${VERBOSE:-}" ] || say "verified in $(($(now_ms) - begun)) ms"
+}
+
+# ---- all three ---------------------------------------------------------------
+
+begun=$(now_ms)
+for ((round = 1; round <= ROUNDS_ALL; round++)); do
+    load_more || { not_ok "round $round: not $ACKS_MIN acknowledged in 30 s"; finish; }
+    before=$(acks)
+    kill_nodes 1 2 3
+    [ $((round % 2)) = 0 ] && end_load -KILL
+    restarted=$(now_ms)
+    for i in 1 2 3; do
+        run $i
+    done
+    if [ -n "$LOADER" ]; then
+        # Who lives on must come through: more is acknowledged.
+        within 30 has_acks $((before + 100)) ||
+            not_ok "round $round: the writers do not go on in 30 s"
+        after=", writers went on after $(($(now_ms) - restarted)) ms"
+        end_load -TERM
+    else
+        after=', writers killed too'
+    fi
+    verify "round $round, all killed after $before acknowledgements$after"
+done
+say "$ROUNDS_ALL rounds of all nodes: $((($(now_ms) - begun) / 1000)) s"
+
+# ---- one ---------------------------------------------------------------------
+
+within 20 is_healthy 3 1 2 3 || not_ok "not healthy after the rounds"
+begun=$(now_ms)
+for ((round = 1; round <= ROUNDS_ONE; round++)); do
+    i=$((round % 3 + 1))
+    load_more || { not_ok "round $round: not $ACKS_MIN acknowledged in 30 s"; finish; }
+    before=$(acks)
+    kill_nodes $i
+    within 20 has_acks $((before + ACKS_MIN)) ||
+        not_ok "round $round: without n$i nothing goes on"
+    run $i
+    sleep 1
+    end_load -TERM
+    verify "round $round, n$i killed after $before acknowledgements, $(acks) in the end"
+    check "healthy again with n$i" within 20 is_healthy 3 1 2 3
+done
+say "$ROUNDS_ONE rounds of one node: $((($(now_ms) - begun) / 1000)) s"
+
+# ---- clients -----------------------------------------------------------------
+
+begun=$(now_ms)
+head -c 24000000 /dev/urandom >input
+for ((k = 1; k <= PUTS; k++)); do
+    killed=0
+    tries=0
+    while :; do
+        "$EDDY" put put/$k input --producer upload --segment 4K \
+            --key "$ADMIN" --node "${CLIENT[1 + k % 3]}" -q >put.out 2>>put.log &
+        pid=$!
+        OTHERS+=("$pid")
+        tries=$((tries + 1))
+        if [ $killed -lt 4 ]; then
+            sleep 0.$((RANDOM % 5 + 1))
+            # Once also a node.
+            [ $k.$killed = 2.1 ] && kill_nodes 3 && run 3
+            kill -9 $pid 2>/dev/null && killed=$((killed + 1))
+        fi
+        wait $pid 2>/dev/null
+        status=$?
+        [ $status = 0 ] && break
+        [ $status = 137 ] || [ $tries -lt 20 ] || break
+    done
+    if [ $status != 0 ]; then
+        not_ok "put --producer: exit $status in the end: $(tail -n 1 put.log)"
+    elif eddy get put/$k -o output && cmp input output; then
+        ok "put --producer killed $killed times, repeated until exit 0: the input exactly once"
+    else
+        not_ok "put --producer killed $killed times: $(stat -c %s output) bytes are there, not $(stat -c %s input), or others"
+    fi
+done
+say "$PUTS puts: $((($(now_ms) - begun) / 1000)) s"
+finish

@@ -89,7 +89,11 @@ static void take_step(struct node *n, struct group *g,
         walk_apply(raft_committed_config(g->raft), step, &next);
         enum err e = raft_change(g->raft, &next, &index);
         if (e != ERR_OK)
-            g->walk_reason = raft_reason(g->raft, n->now_ms);
+            g->walk_reason =
+                e == ERR_BUSY ? "a change of configuration is being committed"
+                              : "too few voters of the new configuration "
+                                "answer and match, or leadership is on "
+                                "its way";
         break;
     }
     }

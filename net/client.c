@@ -260,6 +260,11 @@ const struct record *client_record(const struct client *c)
     return c->record;
 }
 
+struct id128 client_first_node(const struct client *c)
+{
+    return c->first_node;
+}
+
 void client_check(const struct client *c)
 {
     uint32_t whole = 0;

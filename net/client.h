@@ -185,6 +185,8 @@ bool client_pop(struct client *c, struct client_effect *out);
 
 /* The record in use; NULL before the first. Borrowed until the next input. */
 const struct record *client_record(const struct client *c);
+/* Who gave it first; zero before. */
+struct id128 client_first_node(const struct client *c);
 void client_check(const struct client *c);
 
 #endif

@@ -110,7 +110,8 @@ struct client {
     uint64_t next_number; /* of requests */
     struct id128 cluster;
     struct record *record;
-    struct id128 *leaders; /* by group; zero: as the row says */
+    struct id128 first_node; /* who gave the first one */
+    struct id128 *leaders;   /* by group; zero: as the row says */
     struct link *links;
     uint32_t link_count, link_capacity;
     /* asking for the record */

@@ -274,10 +274,14 @@ static void record_answered(struct client *c, uint32_t link,
         client_say(c->refusal_text, r->text);
         return;
     }
+    struct id128 node = c->links[link].node;
+    bool is_first = c->record == NULL;
     if (r->bytes.size > 0)
         take_record(c, r->bytes);
     if (c->record == NULL)
         return;
+    if (is_first)
+        c->first_node = node;
     c->record_answers++;
     c->refusal = ERR_OK;
     if (c->ask_link == UINT32_MAX)

@@ -330,6 +330,12 @@ void eddy_set_timeout(struct eddy *e, uint32_t timeout_ms)
     e->timeout_ms = timeout_ms > 0 ? timeout_ms : CLIENT_TIMEOUT_MS;
 }
 
+void eddy_first_node(const struct eddy *e, uint8_t node[16])
+{
+    struct id128 id = client_first_node(e->client);
+    memcpy(node, id.bytes, sizeof id.bytes);
+}
+
 /* ---- streams ----------------------------------------------------------- */
 
 struct stream_wanted {

@@ -123,6 +123,9 @@ const char *eddy_reason(const struct eddy *e);
 /* Of operations begun from now on; 0: 30 s. */
 void eddy_set_timeout(struct eddy *e, uint32_t timeout_ms);
 
+/* The node (16 bytes) that told us first what the ring is like. */
+void eddy_first_node(const struct eddy *e, uint8_t node[16]);
+
 /* ---- streams ----------------------------------------------------------- */
 
 struct eddy_stream {

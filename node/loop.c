@@ -164,6 +164,11 @@ static void say_ready(struct loop *l)
     notify("READY=1");
 }
 
+static void let_go(uint64_t handle)
+{
+    blob_unref(blob_of(handle));
+}
+
 static void end(struct loop *l, int exit_code, const char *text)
 {
     if (exit_code == EXIT_FOLDER)
@@ -223,11 +228,18 @@ static void do_effect(struct loop *l, struct node_effect *e)
     }
 }
 
+/* Behind a STOP nothing is done any more; but references are counted. */
 static void do_effects(struct loop *l)
 {
     struct node_effect e;
-    while (!l->is_over && node_pop(l->node, &e))
-        do_effect(l, &e);
+    while (node_pop(l->node, &e)) {
+        bool is_count =
+            e.kind == NODE_DO_ACQUIRE || e.kind == NODE_DO_RELEASE;
+        if (!l->is_over || is_count)
+            do_effect(l, &e);
+        else if (e.kind == NODE_DO_READ)
+            buf_free(&e.segments.rows);
+    }
 }
 
 /* ---- inputs ------------------------------------------------------------ */
@@ -367,6 +379,7 @@ static enum err start_node(struct loop *l)
         .version = EDDY_VERSION,
         .peer_address = cfg->peer_address,
         .is_recording_trace = cfg->log_level == NODE_DEBUG,
+        .release = let_go,
     };
     node_cfg.folder.boot++;
     if (RULE(S22) && commit_boot(cfg, node_cfg.folder.boot) != ERR_OK)

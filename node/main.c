@@ -109,7 +109,9 @@ static enum err read_join_key(const struct node_config *c, struct keys *out,
                               char *reason)
 {
     if (is_insecure(c)) {
-        *out = (struct keys){0};
+        /* Proves nothing to anybody, but makes the folder's file a sound one:
+         * `run` reads it. */
+        keys_generate(out, (struct id128){{0}});
         return ERR_OK;
     }
     if (c->key.text[0] == 0) {

@@ -184,6 +184,12 @@ struct node *node_new(const struct node_cfg *cfg, uint64_t now_ms,
     return n;
 }
 
+static void release(struct node *n, uint64_t handle)
+{
+    if (n->cfg.release != NULL)
+        n->cfg.release(handle);
+}
+
 static void free_effects(struct node *n)
 {
     free_lent(n);
@@ -191,6 +197,8 @@ static void free_effects(struct node *n)
         n->lent = *(struct node_effect *)node_queue_at(&n->effects, 0);
         if (n->lent.kind == NODE_DO_READ)
             buf_free(&n->lent.segments.rows);
+        if (n->lent.kind == NODE_DO_RELEASE)
+            release(n, n->lent.handle);
         node_queue_pop(&n->effects);
         free_lent(n);
     }
@@ -222,6 +230,8 @@ void node_free(struct node *n)
     node_queue_free(&n->sweeps);
     node_queue_free(&n->readings);
     ASSERT(n->pool.live == 0);
+    for (size_t i = 0; i < n->pool.released_count; i++)
+        release(n, n->pool.released[i]);
     item_pool_free(&n->pool);
     mem_free(n);
 }

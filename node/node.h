@@ -62,6 +62,8 @@ struct node_cfg {
     const char *peer_address; /* where others reach us now; NULL: as the record
                                  says. Borrowed for ever */
     bool is_recording_trace;  /* NODE_DO_LOG for every protocol step */
+    void (*release)(uint64_t handle); /* by node_free, for each reference that
+                                         the core still has; may be NULL */
 };
 
 enum node_log_level { NODE_ERROR, NODE_WARN, NODE_INFO, NODE_DEBUG };
@@ -112,7 +114,8 @@ struct node;
 /* The clocks as for node_tick. */
 struct node *node_new(const struct node_cfg *cfg, uint64_t now_ms,
                       uint64_t wall_ms);
-void node_free(struct node *n); /* pops nothing; frees everything */
+/* Pops nothing, frees everything. All ACQUIRE effects have been done. */
+void node_free(struct node *n);
 
 /* Loads what storage has, by store_load with this visitor, before
  * node_start. */

@@ -577,6 +577,7 @@ static void boot_seen(struct node *n, struct peer *p, uint64_t boot)
     p->nonce = 0;
     p->in_boot = boot;
     p->in_number = 0;
+    p->missing_first = p->missing_last = 0;
     p->hello_ms = 0;
 }
 

@@ -1,2 +1,418 @@
-int cmd_ring(int a,char**b); int cmd_demo(int a,char**b);
-int cmd_ring(int a,char**b){(void)a;(void)b;return 0;} int cmd_demo(int a,char**b){(void)a;(void)b;return 0;}
+/* cmd_ring.c - `eddy ring`: how the nodes are, and who keeps what. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tools/cli.h"
+#include "tools/cmd.h"
+#include "tools/cmd_view.h"
+
+static const char usage[] =
+    "eddy ring status    OK, WARN or ERROR, and a line for each finding: CODE\n"
+    "                    COUNT SINCE and what to do; exit 0 healthy, 10 not\n"
+    "eddy ring members   UD (up, down) and NJLX (normal, joining, leaving, "
+    "out),\n"
+    "                    NODE NAME ADDRESS ZONE WEIGHT REPLICAS LEADERS OWNS%\n"
+    "                    USED FREE VERSION SINCE; * is the node asked first\n"
+    "eddy ring table     PARTITION, the nodes that shall keep it, who leads "
+    "it,\n"
+    "                    and the nodes that do keep it, + if still installing\n"
+    "eddy ring wait      until every member that is up has answered and "
+    "nothing\n"
+    "                    is missing or on its way; else exit 10 after "
+    "--timeout\n" CMD_COMMON_USAGE;
+
+#define ANSWER_MS 2500u /* a member that takes longer is down to us */
+#define POLL_MS   200
+
+/* ---- status ------------------------------------------------------------ */
+
+static const char *level_name(enum cmd_view_level level)
+{
+    switch (level) {
+    case VIEW_NOTE:
+        return "OK";
+    case VIEW_WARN:
+        return "WARN";
+    case VIEW_ERROR:
+        return "ERROR";
+    }
+    return "?";
+}
+
+static void text_status(const struct cmd_view *v,
+                        const struct cmd_view_finding *found, size_t count,
+                        enum cmd_view_level worst)
+{
+    const struct record *r = v->record;
+    char cluster[33], ago[CLI_TEXT_SIZE];
+    id_format(r->cluster, cluster);
+    (void)printf("%s cluster %s epoch %llu (", level_name(worst), cluster,
+                 (unsigned long long)r->epoch.number);
+    if (v->confirmed_ms == UINT64_MAX)
+        (void)printf("not confirmed by group 0");
+    else
+        (void)printf("confirmed %s ago", cli_duration(v->confirmed_ms, ago));
+    (void)printf(") N=%u Q=%u\n", r->copies, r->partitions);
+    for (size_t i = 0; i < count; i++)
+        (void)printf("%s %u %s %s\n", found[i].code, found[i].count,
+                     found[i].since_ms == UINT64_MAX
+                         ? "-"
+                         : cli_duration(found[i].since_ms, ago),
+                     found[i].text);
+}
+
+static void json_status(const struct cmd_view *v,
+                        const struct cmd_view_finding *found, size_t count,
+                        enum cmd_view_level worst, struct cli_json *j)
+{
+    const struct record *r = v->record;
+    char cluster[33];
+    id_format(r->cluster, cluster);
+    cli_json_begin(j, stdout);
+    cli_json_text(j, "status", level_name(worst));
+    cli_json_text(j, "cluster", cluster);
+    cli_json_u64(j, "epoch", r->epoch.number);
+    if (v->confirmed_ms == UINT64_MAX)
+        cli_json_null(j, "confirmed_seconds_ago");
+    else
+        cli_json_seconds(j, "confirmed_seconds_ago", v->confirmed_ms);
+    cli_json_u64(j, "replication", r->copies);
+    cli_json_u64(j, "partitions", r->partitions);
+    cli_json_open(j, "findings", '[');
+    for (size_t i = 0; i < count; i++) {
+        cli_json_open(j, NULL, '{');
+        cli_json_text(j, "code", found[i].code);
+        cli_json_u64(j, "count", found[i].count);
+        if (found[i].since_ms == UINT64_MAX)
+            cli_json_null(j, "since_seconds");
+        else
+            cli_json_seconds(j, "since_seconds", found[i].since_ms);
+        cli_json_text(j, "text", found[i].text);
+        cli_json_close(j, '}');
+    }
+    cli_json_close(j, ']');
+}
+
+/* Replicas on their way in; `j` is NULL: as text. */
+static void show_transfers(const struct cmd_view *v, struct cli_json *j)
+{
+    for (uint32_t g = 0; g < v->record->row_count; g++) {
+        const struct cmd_view_group *at = &v->groups[g];
+        for (uint32_t i = 0; at->has_leader && i < at->g.replica_count; i++) {
+            const struct status_replica *r = &at->g.replicas[i];
+            char node[9];
+            if (r->is_voter)
+                continue;
+            cmd_view_short_id(r->node, node);
+            if (j == NULL) {
+                (void)printf("transfer group %u to %s: entry %llu of %llu\n", g,
+                             node, (unsigned long long)r->match,
+                             (unsigned long long)at->g.last);
+                continue;
+            }
+            cli_json_open(j, NULL, '{');
+            cli_json_u64(j, "group", g);
+            cli_json_text(j, "node", node);
+            cli_json_u64(j, "entry", r->match);
+            cli_json_u64(j, "of", at->g.last);
+            cli_json_close(j, '}');
+        }
+    }
+}
+
+static int status(struct cli *cli, struct eddy *e)
+{
+    enum eddy_error err;
+    struct cmd_view *v = cmd_view_take(e, ANSWER_MS, &err);
+    if (v == NULL)
+        return cli_failed(cli, e, err, "asking the ring");
+    struct cmd_view_finding found[CMD_VIEW_FINDINGS_MAX];
+    size_t count = cmd_view_findings(v, found);
+    enum cmd_view_level worst = VIEW_NOTE;
+    for (size_t i = 0; i < count; i++)
+        if (found[i].level > worst)
+            worst = found[i].level;
+    if (cli->is_json) {
+        struct cli_json j;
+        json_status(v, found, count, worst, &j);
+        cli_json_open(&j, "transfers", '[');
+        show_transfers(v, &j);
+        cli_json_close(&j, ']');
+        cli_json_end(&j);
+    } else {
+        text_status(v, found, count, worst);
+        show_transfers(v, NULL);
+    }
+    cmd_view_free(v);
+    return cli_flush(cli, worst == VIEW_NOTE ? CLI_DONE : CLI_UNHEALTHY);
+}
+
+/* ---- members ----------------------------------------------------------- */
+
+static char standing(const struct member *m)
+{
+    if (m->seen == SEEN_OUT)
+        return 'X';
+    if (m->wanted == WANTED_DRAINING)
+        return 'L';
+    return m->seen == SEEN_JOINING ? 'J' : 'N';
+}
+
+static uint64_t wall_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Of all the partitions, in tenths of a percent: it keeps a copy of so many. */
+static uint32_t owned_per_mille(const struct cmd_view *v, uint32_t slot)
+{
+    return v->nodes[slot].rows * 1000 / v->record->partitions;
+}
+
+static void text_member(const struct cmd_view *v, uint32_t slot, bool is_asked)
+{
+    const struct member *m = &v->record->members[slot];
+    const struct cmd_view_node *n = &v->nodes[slot];
+    char node[9], used[CLI_TEXT_SIZE] = "-", space[CLI_TEXT_SIZE] = "-";
+    char since[CLI_TEXT_SIZE], version[64] = "-";
+    uint64_t now = wall_ms();
+    uint32_t owned = owned_per_mille(v, slot);
+    cmd_view_short_id(m->node, node);
+    if (n->has_answered) {
+        cli_size(n->self.map_used, used);
+        cli_size(n->self.disk_free, space);
+        (void)snprintf(version, sizeof version, "%.*s",
+                       (int)n->self.version.size,
+                       (const char *)n->self.version.data);
+    }
+    cli_duration(now - min_u64(now, m->seen_since_ms), since);
+    (void)printf("%c%c%c %s %s %s %s %u %u %u %u.%u%% %s %s %s %s\n",
+                 n->has_answered ? 'U' : 'D', standing(m), is_asked ? '*' : ' ',
+                 node, m->name, m->client_address,
+                 m->zone[0] != 0 ? m->zone : "-", m->weight,
+                 n->has_answered ? n->replicas : n->rows, n->leaders,
+                 owned / 10, owned % 10, used, space, version, since);
+}
+
+static void json_member(const struct cmd_view *v, uint32_t slot, bool is_asked,
+                        struct cli_json *j)
+{
+    const struct member *m = &v->record->members[slot];
+    const struct cmd_view_node *n = &v->nodes[slot];
+    char id[33], state[2] = {standing(m), 0}, version[64];
+    id_format(m->node, id);
+    cli_json_open(j, NULL, '{');
+    cli_json_bool(j, "is_up", n->has_answered);
+    cli_json_text(j, "state", state);
+    cli_json_bool(j, "is_asked", is_asked);
+    cli_json_text(j, "node", id);
+    cli_json_text(j, "name", m->name);
+    cli_json_text(j, "address", m->client_address);
+    cli_json_text(j, "peer_address", m->peer_address);
+    cli_json_text(j, "zone", m->zone);
+    cli_json_u64(j, "weight", m->weight);
+    cli_json_u64(j, "rows", n->rows);
+    cli_json_u64(j, "leaders", n->leaders);
+    cli_json_u64(j, "owns_per_mille", owned_per_mille(v, slot));
+    cli_json_time(j, "since", m->seen_since_ms);
+    if (n->has_answered) {
+        (void)snprintf(version, sizeof version, "%.*s",
+                       (int)n->self.version.size,
+                       (const char *)n->self.version.data);
+        cli_json_u64(j, "replicas", n->replicas);
+        cli_json_u64(j, "used", n->self.map_used);
+        cli_json_u64(j, "free", n->self.disk_free);
+        cli_json_text(j, "version", version);
+    }
+    cli_json_close(j, '}');
+}
+
+static int members(struct cli *cli, struct eddy *e)
+{
+    enum eddy_error err;
+    struct cmd_view *v = cmd_view_take(e, ANSWER_MS, &err);
+    struct cli_json j;
+    struct id128 asked;
+    if (v == NULL)
+        return cli_failed(cli, e, err, "asking the ring");
+    eddy_first_node(e, asked.bytes);
+    if (cli->is_json) {
+        cli_json_begin(&j, stdout);
+        cli_json_open(&j, "members", '[');
+    }
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        const struct member *m = &v->record->members[i];
+        if (m->wanted == WANTED_LEFT)
+            continue;
+        if (cli->is_json)
+            json_member(v, i, id_equal(m->node, asked), &j);
+        else
+            text_member(v, i, id_equal(m->node, asked));
+    }
+    if (cli->is_json) {
+        cli_json_close(&j, ']');
+        cli_json_end(&j);
+    }
+    cmd_view_free(v);
+    return cli_flush(cli, CLI_DONE);
+}
+
+/* ---- table ------------------------------------------------------------- */
+
+static const char *name_of(const struct cmd_view *v, struct id128 node)
+{
+    uint16_t slot = record_slot(v->record, node);
+    return slot == SLOT_NONE ? "?" : v->record->members[slot].name;
+}
+
+static void text_row(const struct cmd_view *v, uint32_t group)
+{
+    const struct cmd_view_group *at = &v->groups[group];
+    uint32_t count;
+    const uint16_t *row = record_row(v->record, group, &count);
+    if (group == 0)
+        (void)printf("ring ");
+    else
+        (void)printf("%u ", group - 1);
+    for (uint32_t i = 0; i < count; i++)
+        (void)printf("%s%s", i > 0 ? "," : "", v->record->members[row[i]].name);
+    if (!at->has_leader) {
+        (void)printf(" - -\n");
+        return;
+    }
+    (void)printf(" %s ", v->record->members[at->leader].name);
+    for (uint32_t i = 0; i < at->g.replica_count; i++)
+        (void)printf("%s%s%s", i > 0 ? "," : "",
+                     name_of(v, at->g.replicas[i].node),
+                     at->g.replicas[i].is_voter ? "" : "+");
+    (void)printf("\n");
+}
+
+static void json_row(const struct cmd_view *v, uint32_t group,
+                     struct cli_json *j)
+{
+    const struct cmd_view_group *at = &v->groups[group];
+    uint32_t count;
+    const uint16_t *row = record_row(v->record, group, &count);
+    cli_json_open(j, NULL, '{');
+    if (group == 0)
+        cli_json_null(j, "partition");
+    else
+        cli_json_u64(j, "partition", group - 1);
+    cli_json_open(j, "row", '[');
+    for (uint32_t i = 0; i < count; i++)
+        cli_json_text(j, NULL, v->record->members[row[i]].name);
+    cli_json_close(j, ']');
+    if (at->has_leader) {
+        cli_json_text(j, "leader", v->record->members[at->leader].name);
+        cli_json_u64(j, "term", at->g.term);
+        cli_json_u64(j, "commit", at->g.commit);
+        cli_json_open(j, "replicas", '[');
+        for (uint32_t i = 0; i < at->g.replica_count; i++) {
+            const struct status_replica *r = &at->g.replicas[i];
+            cli_json_open(j, NULL, '{');
+            cli_json_text(j, "name", name_of(v, r->node));
+            cli_json_bool(j, "is_voter", r->is_voter);
+            cli_json_bool(j, "is_live", r->is_live);
+            cli_json_u64(j, "match", r->match);
+            cli_json_close(j, '}');
+        }
+        cli_json_close(j, ']');
+    } else {
+        cli_json_null(j, "leader");
+    }
+    cli_json_close(j, '}');
+}
+
+static int table(struct cli *cli, struct eddy *e)
+{
+    enum eddy_error err;
+    struct cmd_view *v = cmd_view_take(e, ANSWER_MS, &err);
+    struct cli_json j;
+    if (v == NULL)
+        return cli_failed(cli, e, err, "asking the ring");
+    if (cli->is_json) {
+        cli_json_begin(&j, stdout);
+        cli_json_open(&j, "groups", '[');
+    }
+    for (uint32_t g = 0; g < v->record->row_count; g++) {
+        if (cli->is_json)
+            json_row(v, g, &j);
+        else
+            text_row(v, g);
+    }
+    if (cli->is_json) {
+        cli_json_close(&j, ']');
+        cli_json_end(&j);
+    }
+    cmd_view_free(v);
+    return cli_flush(cli, CLI_DONE);
+}
+
+/* ---- wait -------------------------------------------------------------- */
+
+static int wait_settled(struct cli *cli, struct eddy *e)
+{
+    uint64_t began = cli_now_ms();
+    char text[256] = "no answer yet", took[CLI_TEXT_SIZE];
+    for (;;) {
+        enum eddy_error err;
+        struct cmd_view *v = cmd_view_take(e, ANSWER_MS, &err);
+        bool is_settled = v != NULL && cmd_view_is_settled(v, true, text);
+        cmd_view_free(v);
+        uint64_t ms = cli_now_ms() - began;
+        if (is_settled) {
+            cli_note(cli, "settled after %s", cli_duration(ms, took));
+            return CLI_DONE;
+        }
+        if (ms >= cli->timeout_ms)
+            return cli_fail(cli, CLI_UNHEALTHY, "UNHEALTHY",
+                            "not settled after %s: %s", cli_duration(ms, took),
+                            text);
+        cli_progress(cli, "%s", text);
+        struct timespec pause = {0, POLL_MS * 1000000L};
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+/* ---- the command ------------------------------------------------------- */
+
+static const struct verb {
+    const char *name;
+    int (*run)(struct cli *cli, struct eddy *e);
+} verbs[] = {
+    {"status", status},
+    {"members", members},
+    {"table", table},
+    {"wait", wait_settled},
+};
+
+int cmd_ring(int argc, char **argv)
+{
+    struct cli cli = {.usage = usage};
+    int code;
+    if (!cli_parse(&cli, argc, argv, NULL, 0, &code)) {
+        cli_free(&cli);
+        return code;
+    }
+    const char *name = cli.argument_count > 0 ? cli.arguments[0] : "";
+    const struct verb *verb = NULL;
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(name, verbs[i].name) == 0)
+            verb = &verbs[i];
+    if (verb == NULL) {
+        code = cli_fail(&cli, CLI_USAGE, "BAD_REQUEST",
+                        "eddy ring status, members, table or wait; not '%s'",
+                        name);
+    } else if (cli_wants(&cli, 1, 1, &code)) {
+        struct eddy *e = cli_connect(&cli, &code);
+        if (e != NULL)
+            code = verb->run(&cli, e);
+        eddy_close(e);
+    }
+    cli_free(&cli);
+    return code;
+}

@@ -18,7 +18,8 @@
  *                                            thing every MS; DIR/put.STREAM has
  *                                            the times (us since 1970)
  *
- * NODES: HOST:PORT,HOST:PORT... A *life* is one process's use of its streams:
+ * NODES: HOST:PORT,HOST:PORT... (their keys are remembered in a file
+ * recorder.contacts of the current folder). A *life* is one process's use of its streams:
  * a fresh number for each load (lives LIFE * LIVES_EACH and up: a writer whose
  * producer failed begins another).
  *
@@ -88,6 +89,7 @@ static struct eddy *connect_to(const struct setup *s)
     struct eddy_options o = {.nodes = s->nodes,
                              .node_count = s->node_count,
                              .key_file = s->key_file,
+                             .contacts_file = "recorder.contacts",
                              .timeout_ms = TIMEOUT_MS};
     struct eddy *e;
     if (eddy_open(&o, &e, reason) != EDDY_OK)

@@ -1,0 +1,390 @@
+/* cmd_view.c - see cmd_view.h. */
+#include "tools/cmd_view.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "ring/swim.h"
+#include "tools/cli.h"
+
+/* ---- taking it --------------------------------------------------------- */
+
+static void take_group(struct cmd_view *v, uint16_t slot,
+                       const struct status_group *g)
+{
+    struct cmd_view_node *n = &v->nodes[slot];
+    if (g->group >= v->record->row_count)
+        return;
+    n->quarantined += g->is_quarantined;
+    n->replicas += g->group > 0;
+    if (!g->is_leader || !g->is_ready)
+        return;
+    struct cmd_view_group *at = &v->groups[g->group];
+    if (at->has_leader && at->g.term >= g->term)
+        return;
+    at->has_leader = true;
+    at->leader = slot;
+    at->g = *g;
+}
+
+static void take_answer(void *context, const uint8_t node[16],
+                        enum eddy_error error, const void *bytes, size_t size)
+{
+    struct cmd_view *v = context;
+    struct id128 id;
+    memcpy(id.bytes, node, sizeof id.bytes);
+    uint16_t slot = record_slot(v->record, id);
+    if (slot == SLOT_NONE)
+        return; /* the record in use is newer than ours */
+    struct cmd_view_node *n = &v->nodes[slot];
+    if (error != EDDY_OK)
+        return;
+    buf_append(&n->bytes, bytes, size);
+    n->has_answered = status_read(span_buf(&n->bytes), &n->self) == ERR_OK;
+}
+
+/* What a node that answered says of groups and of the others. */
+static void take_view(struct cmd_view *v, uint16_t slot)
+{
+    const struct cmd_view_node *n = &v->nodes[slot];
+    struct status_group g;
+    struct status_member m;
+    struct dec d = dec_of(span_buf(&n->bytes));
+    while (status_next_group(&d, &g))
+        take_group(v, slot, &g);
+    d = dec_of(span_buf(&n->bytes));
+    while (status_next_member(&d, &m)) {
+        if (m.slot >= v->record->member_count || m.slot == slot)
+            continue;
+        struct cmd_view_node *other = &v->nodes[m.slot];
+        bool is_dead = m.state == SWIM_DEAD;
+        other->seen_alive += !is_dead;
+        other->seen_dead += is_dead;
+        if (is_dead)
+            other->dead_ms = max_u64(other->dead_ms, m.since_ms);
+    }
+    if (n->self.confirmed_ms < v->confirmed_ms)
+        v->confirmed_ms = n->self.confirmed_ms;
+}
+
+static void count_rows(struct cmd_view *v)
+{
+    for (uint32_t g = 1; g < v->record->row_count; g++) {
+        uint32_t count;
+        const uint16_t *row = record_row(v->record, g, &count);
+        for (uint32_t i = 0; i < count; i++)
+            v->nodes[row[i]].rows++;
+        if (v->groups[g].has_leader)
+            v->nodes[v->groups[g].leader].leaders++;
+    }
+}
+
+static enum eddy_error take_record(struct eddy *e, struct cmd_view *v)
+{
+    void *bytes;
+    size_t size;
+    enum eddy_error err = eddy_ring_record(e, true, &bytes, &size);
+    if (err != EDDY_OK)
+        err = eddy_ring_record(e, false, &bytes, &size);
+    if (err != EDDY_OK)
+        return err;
+    enum err decoded = record_decode(span_of(bytes, size), &v->record);
+    eddy_free(bytes);
+    return (enum eddy_error)decoded;
+}
+
+struct cmd_view *cmd_view_take(struct eddy *e, uint32_t wait_ms,
+                               enum eddy_error *err)
+{
+    struct cmd_view *v = mem_alloc(sizeof *v);
+    v->confirmed_ms = UINT64_MAX;
+    *err = take_record(e, v);
+    if (*err == EDDY_OK)
+        *err = eddy_ring_status(e, wait_ms, take_answer, v);
+    if (*err != EDDY_OK) {
+        cmd_view_free(v);
+        return NULL;
+    }
+    for (uint16_t i = 0; i < v->record->member_count; i++) {
+        v->nodes[i].is_asked = v->record->members[i].wanted != WANTED_LEFT;
+        if (v->nodes[i].has_answered)
+            take_view(v, i);
+    }
+    count_rows(v);
+    return v;
+}
+
+void cmd_view_free(struct cmd_view *v)
+{
+    if (v == NULL)
+        return;
+    for (size_t i = 0; i < MEMBERS_MAX; i++)
+        buf_free(&v->nodes[i].bytes);
+    record_free(v->record);
+    mem_free(v);
+}
+
+void cmd_view_short_id(struct id128 node, char text[9])
+{
+    char hex[33];
+    id_format(node, hex);
+    memcpy(text, hex, 8);
+    text[8] = 0;
+}
+
+/* ---- findings ---------------------------------------------------------- */
+
+struct findings {
+    struct cmd_view_finding *out;
+    size_t count;
+};
+
+__attribute__((format(printf, 6, 7))) static void
+add(struct findings *f, const char *code, enum cmd_view_level level,
+    uint32_t count, uint64_t since_ms, const char *format, ...)
+{
+    if (count == 0 || f->count == CMD_VIEW_FINDINGS_MAX)
+        return;
+    struct cmd_view_finding *at = &f->out[f->count++];
+    *at = (struct cmd_view_finding){
+        .code = code, .level = level, .count = count, .since_ms = since_ms};
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(at->text, sizeof at->text, format, args);
+    va_end(args);
+}
+
+/* Names of members for which `bits` is set, as many as have room. */
+static void name_members(const struct cmd_view *v, const bool *is_meant,
+                         char *text, size_t size)
+{
+    size_t at = 0;
+    text[0] = 0;
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        const char *name = v->record->members[i].name;
+        if (!is_meant[i])
+            continue;
+        if (at + strlen(name) + 8 > size) {
+            (void)snprintf(text + at, size - at, ", ...");
+            return;
+        }
+        at += (size_t)snprintf(text + at, size - at, "%s%s", at > 0 ? ", " : "",
+                               name);
+    }
+}
+
+static void find_down(const struct cmd_view *v, struct findings *f)
+{
+    bool is_down[MEMBERS_MAX] = {false};
+    uint32_t count = 0, alive_to_others = 0;
+    uint64_t since = 0;
+    char names[160], after[CLI_TEXT_SIZE];
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        const struct cmd_view_node *n = &v->nodes[i];
+        if (!n->is_asked || n->has_answered)
+            continue;
+        is_down[i] = true;
+        count++;
+        alive_to_others += n->seen_alive > n->seen_dead;
+        since = max_u64(since, n->dead_ms);
+    }
+    name_members(v, is_down, names, sizeof names);
+    const char *hint =
+        alive_to_others == count
+            ? "; but the others see it alive: is its client address right?"
+            : "";
+    add(f, "NODE_DOWN", VIEW_WARN, count, since > 0 ? since : UINT64_MAX,
+        "%s: no answer%s: start eddyd there again; after %s without it its "
+        "copies are made anew elsewhere",
+        names, hint, cli_duration(v->record->out_after_ms, after));
+}
+
+static uint32_t live_voters(const struct status_group *g)
+{
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < g->replica_count; i++)
+        live += g->replicas[i].is_voter && g->replicas[i].is_live;
+    return live;
+}
+
+static uint32_t voters(const struct status_group *g)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < g->replica_count; i++)
+        count += g->replicas[i].is_voter;
+    return count;
+}
+
+/* Members on which replicas may be, and that answer. */
+static uint32_t live_members(const struct cmd_view *v)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < v->record->member_count; i++)
+        count += record_is_eligible(&v->record->members[i]) &&
+                 v->nodes[i].has_answered;
+    return count;
+}
+
+static void find_groups(const struct cmd_view *v, struct findings *f)
+{
+    const struct record *r = v->record;
+    uint32_t leaderless = 0, too_few = 0, under = 0;
+    for (uint32_t g = 0; g < r->row_count; g++) {
+        const struct cmd_view_group *at = &v->groups[g];
+        uint32_t row;
+        (void)record_row(r, g, &row);
+        uint32_t wanted = g == 0 ? row : r->copies;
+        leaderless += !at->has_leader;
+        too_few += at->has_leader && g > 0 && voters(&at->g) < r->acks;
+        under += !at->has_leader || live_voters(&at->g) < wanted;
+    }
+    uint32_t live = live_members(v);
+    uint32_t missing = r->copies > live ? r->copies - live : 0;
+    add(f, "PARTITION_NO_QUORUM", VIEW_ERROR, leaderless, UINT64_MAX,
+        "groups without a leader: appends and linearizable reads of their "
+        "partitions wait until most of their replicas are up");
+    add(f, "PARTITION_NO_QUORUM", VIEW_ERROR, too_few, UINT64_MAX,
+        "partitions on fewer than %u nodes, which changes need: add nodes "
+        "(eddyd join), or wait until those that joined are installed",
+        r->acks);
+    add(f, "UNDER_REPLICATED", VIEW_WARN, under, UINT64_MAX,
+        "groups with fewer than %u live copies", r->copies);
+    if (under > 0 && missing > 0)
+        add(f, "DOES_NOT_HEAL", VIEW_WARN, missing, UINT64_MAX,
+            "%u nodes answer, %u copies are wanted: what is missing cannot be "
+            "made anew before %u more node%s join%s or come%s back",
+            live, r->copies, missing, missing == 1 ? "" : "s",
+            missing == 1 ? "s" : "", missing == 1 ? "s" : "");
+}
+
+/* Past these shares no new replicas are taken, or no appends. */
+static bool is_low(const struct status *s)
+{
+    bool is_map_low =
+        s->map_used / 100 * 100 > s->map_bytes / 100 * FULL_REPLICAS_PERCENT;
+    return s->is_full || is_map_low ||
+           (s->disk_bytes > 0 && s->disk_free < 2 * FREE_BYTES_MIN);
+}
+
+static void find_nodes(const struct cmd_view *v, struct findings *f)
+{
+    bool low[MEMBERS_MAX] = {false}, bad[MEMBERS_MAX] = {false};
+    uint32_t low_count = 0, bad_count = 0, others = 0;
+    const struct status *first = NULL;
+    char names[160];
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        const struct cmd_view_node *n = &v->nodes[i];
+        if (!n->has_answered)
+            continue;
+        low[i] = is_low(&n->self);
+        low_count += low[i];
+        bad[i] = n->quarantined > 0;
+        bad_count += n->quarantined;
+        if (first == NULL)
+            first = &n->self;
+        others += !span_equal(first->version, n->self.version);
+    }
+    name_members(v, low, names, sizeof names);
+    add(f, "DISK_LOW", VIEW_WARN, low_count, UINT64_MAX,
+        "%s: nearly full: give it space, or appends are refused there", names);
+    name_members(v, bad, names, sizeof names);
+    add(f, "QUARANTINED", VIEW_WARN, bad_count, UINT64_MAX,
+        "replicas whose state broke an invariant, on %s: they serve nothing; "
+        "see the log there and report it",
+        names);
+    add(f, "VERSION_MIXED", VIEW_WARN, others > 0 ? others + 1 : 0, UINT64_MAX,
+        "nodes run different versions: finish the upgrade");
+}
+
+size_t cmd_view_findings(const struct cmd_view *v, struct cmd_view_finding *out)
+{
+    struct findings f = {out, 0};
+    find_groups(v, &f);
+    find_down(v, &f);
+    find_nodes(v, &f);
+    add(&f, "INSECURE", VIEW_NOTE, v->record->is_insecure, UINT64_MAX,
+        "an open cluster: whoever reaches a port may read, write and "
+        "administer it");
+    return f.count;
+}
+
+/* ---- settled ----------------------------------------------------------- */
+
+static bool is_in_row(const struct cmd_view *v, uint32_t group,
+                      struct id128 node)
+{
+    uint32_t rank = record_rank(v->record, group, record_slot(v->record, node));
+    return rank != REPLICAS_MAX;
+}
+
+static bool group_is_settled(const struct cmd_view *v, uint32_t group,
+                             char text[256])
+{
+    const struct cmd_view_group *at = &v->groups[group];
+    uint32_t row;
+    (void)record_row(v->record, group, &row);
+    if (!at->has_leader) {
+        (void)snprintf(text, 256, "group %u has no leader", group);
+        return false;
+    }
+    for (uint32_t i = 0; i < at->g.replica_count; i++) {
+        const struct status_replica *r = &at->g.replicas[i];
+        char node[9];
+        cmd_view_short_id(r->node, node);
+        if (!r->is_voter)
+            (void)snprintf(text, 256, "group %u: %s is being installed", group,
+                           node);
+        else if (!is_in_row(v, group, r->node))
+            (void)snprintf(text, 256, "group %u is still on %s", group, node);
+        else if (!r->is_live || r->match < at->g.commit)
+            (void)snprintf(text, 256, "group %u: %s lags behind by %llu", group,
+                           node, (unsigned long long)(at->g.commit - r->match));
+        else
+            continue;
+        return false;
+    }
+    if (at->g.replica_count != row)
+        (void)snprintf(text, 256, "group %u is on %u nodes, not yet on %u",
+                       group, at->g.replica_count, row);
+    return at->g.replica_count == row;
+}
+
+static bool leaders_are_balanced(const struct cmd_view *v, char text[256])
+{
+    const struct record *r = v->record;
+    uint64_t weights = 0;
+    for (uint32_t i = 0; i < r->member_count; i++)
+        if (record_is_eligible(&r->members[i]))
+            weights += r->members[i].weight;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        const struct member *m = &r->members[i];
+        if (!record_is_eligible(m))
+            continue;
+        uint64_t share =
+            ((uint64_t)r->partitions * m->weight + weights - 1) / weights;
+        if (v->nodes[i].leaders <= share + 1)
+            continue;
+        (void)snprintf(text, 256, "%s leads %u partitions; its share is %llu",
+                       m->name, v->nodes[i].leaders, (unsigned long long)share);
+        return false;
+    }
+    return true;
+}
+
+bool cmd_view_is_settled(const struct cmd_view *v, bool with_balance,
+                         char text[256])
+{
+    const struct record *r = v->record;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        const struct member *m = &r->members[i];
+        bool is_called_up = m->wanted != WANTED_LEFT && m->seen != SEEN_OUT;
+        if (!is_called_up || v->nodes[i].has_answered)
+            continue;
+        (void)snprintf(text, 256, "%s has not answered", m->name);
+        return false;
+    }
+    for (uint32_t g = 0; g < r->row_count; g++)
+        if (!group_is_settled(v, g, text))
+            return false;
+    return !with_balance || leaders_are_balanced(v, text);
+}

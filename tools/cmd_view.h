@@ -1,0 +1,71 @@
+/* cmd_view.h - the ring as its members tell it: the record, and every member's
+ * view of itself, asked all at once and put together.
+ *
+ * No node knows the whole; who leads a group says how its replicas are, and
+ * where several claim to, the highest term counts. */
+#ifndef TOOLS_CMD_VIEW_H
+#define TOOLS_CMD_VIEW_H
+
+#include "net/eddy.h"
+#include "net/status.h"
+#include "ring/record.h"
+
+/* By slot. */
+struct cmd_view_node {
+    bool is_asked; /* members that have not left are */
+    bool has_answered;
+    struct buf bytes;     /* the answer; `self` borrows from it */
+    struct status self;   /* if has_answered */
+    uint32_t leaders;     /* partitions that it leads, and is ready to */
+    uint32_t replicas;    /* partitions that it keeps, by its own word */
+    uint32_t rows;        /* partitions that the table gives it */
+    uint32_t quarantined; /* groups */
+    uint32_t seen_alive, seen_dead; /* by the others that answered */
+    uint64_t dead_ms;               /* since when, by who has known longest */
+};
+
+/* By group, as its leader tells. */
+struct cmd_view_group {
+    bool has_leader;
+    uint16_t leader;       /* slot */
+    struct status_group g; /* if has_leader; borrows from the node's bytes */
+};
+
+struct cmd_view {
+    struct record *record;
+    uint64_t confirmed_ms; /* since group 0 confirmed it to someone; or
+                              UINT64_MAX */
+    struct cmd_view_node nodes[MEMBERS_MAX];
+    struct cmd_view_group groups[GROUPS_MAX];
+};
+
+/* Asks; members that do not answer within wait_ms are down to us. NULL: the
+ * record could not be had, *err and eddy_reason say why. */
+struct cmd_view *cmd_view_take(struct eddy *e, uint32_t wait_ms,
+                               enum eddy_error *err);
+void cmd_view_free(struct cmd_view *v); /* NULL is accepted */
+
+enum cmd_view_level { VIEW_NOTE, VIEW_WARN, VIEW_ERROR };
+
+/* What is not as it should be. */
+struct cmd_view_finding {
+    const char *code; /* stable: scripts may look for it */
+    enum cmd_view_level level;
+    uint32_t count;
+    uint64_t since_ms; /* how long ago it began; UINT64_MAX: not known */
+    char text[320];    /* what it is, and what to do */
+};
+#define CMD_VIEW_FINDINGS_MAX 16u
+size_t cmd_view_findings(const struct cmd_view *v,
+                         struct cmd_view_finding *out);
+
+/* Nothing is under way or missing: what `eddy ring wait` waits for; without
+ * `with_balance` leaders may sit anywhere. Else the first reason is in
+ * `text`. */
+bool cmd_view_is_settled(const struct cmd_view *v, bool with_balance,
+                         char text[256]);
+
+/* 8 hex digits. */
+void cmd_view_short_id(struct id128 node, char text[9]);
+
+#endif

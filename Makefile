@@ -299,7 +299,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libunit.a \
 $(B)/tests/cases/%: $(B)/tests/cases/%.o $(call libs,unit sim $(ROOMS))
 	$(call link,$(TEST_LIBS))
 
-$(B)/tests/sim/sim: $(B)/tests/sim/sim.o $(call libs,sim $(ROOMS))
+$(B)/tests/sim/sim: $(B)/tests/sim/sim.o $(call libs,sim $(BELOW_node))
 	$(call link,-lm)
 
 # libFuzzer brings its own main; elsewhere replay.c is the main.

@@ -193,8 +193,10 @@ enum err client_submit(struct client *c, const struct client_request *r,
         return ERR_BUSY;
     struct call *call = client_call_new(c, r);
     c->call_count++;
-    if (r->op == CLIENT_RECORD)
+    if (r->op == CLIENT_RECORD) {
         client_route_want(c, UINT32_MAX);
+        c->ask_ms = c->now_ms; /* who asks expressly need not wait */
+    }
     ASSERT(call->deadline_ms >= c->now_ms);
     return ERR_OK;
 }

@@ -54,7 +54,7 @@ struct client_cfg {
     size_t contact_count;
     uint64_t seed;
     uint32_t timeout_ms;     /* of an operation; CLIENT_TIMEOUT_MS */
-    uint32_t attempt_ms;     /* of one attempt at one node, 2000 */
+    uint32_t attempt_ms;     /* of one attempt at one node, 1000 */
     uint32_t backoff_min_ms; /* 20 */
     uint32_t backoff_max_ms; /* 1000 */
     void (*stream_hash)(struct id128 cluster, struct span name,

@@ -404,8 +404,9 @@ static void list_answered(struct client *c, struct call *part)
     whole->parts--;
     if (whole->parts > 0 || whole->next_group < c->record->row_count)
         return;
-    qsort(whole->streams, whole->stream_count, sizeof *whole->streams,
-          compare_names);
+    if (whole->stream_count > 0)
+        qsort(whole->streams, whole->stream_count, sizeof *whole->streams,
+              compare_names);
     struct client_result *r = finish(c, whole, ERR_OK);
     r->streams = whole->streams;
     r->stream_count = whole->stream_count;

@@ -27,11 +27,11 @@
  *     eddy_reader_close(r);
  *     eddy_close(e);
  *
- * Calls block, at most for the timeout, and try again by themselves what may
- * pass: a change of leader, a node that is down or busy. What they return in
- * the end is definite: done, or not done, or, for EDDY_TIMEOUT (and
- * EDDY_EXPIRED), unknown; eddy_error_done says which. They never say more than
- * is known.
+ * Calls block, at most for the timeout (which counts the time spent in here,
+ * not what you do between), and try again by themselves what may pass: a change
+ * of leader, a node that is down or busy. What they return in the end is
+ * definite: done, or not done, or, for EDDY_TIMEOUT (and EDDY_EXPIRED),
+ * unknown; eddy_error_done says which. They never say more than is known.
  *
  * Appends are pipelined: eddy_append hands one over and returns, and waits
  * only while much is unanswered (1,024 segments or 16 MiB); the answers come

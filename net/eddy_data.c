@@ -139,10 +139,10 @@ enum eddy_error eddy_append(struct eddy_producer *p,
         .attributes = span_of(append->attributes, append->attributes_size),
         .closes_producer = append->closes_producer,
     };
-    enum err err = client_append(e->client, &a, eddy_now());
+    enum err err = client_append(e->client, &a, eddy_now(e));
     while (err == ERR_BUSY) {
         eddy_step(e);
-        err = client_append(e->client, &a, eddy_now());
+        err = client_append(e->client, &a, eddy_now(e));
     }
     if (err != ERR_OK) {
         blob_unref(blob);

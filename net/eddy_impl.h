@@ -29,7 +29,8 @@ struct eddy {
     struct links *links;
     struct op *ops;
     uint32_t timeout_ms;
-    uint64_t polled_ms;          /* when the sockets were last looked at */
+    uint64_t clock_ms;           /* counts the time spent in the library */
+    uint64_t monotonic_ms;       /* when it was last looked at */
     char *contacts_file;         /* NULL: none */
     struct epoch contacts_epoch; /* of the record last written there */
     char reason[EDDY_REASON_SIZE];
@@ -53,7 +54,7 @@ void eddy_poll(struct eddy *e);
 enum eddy_error eddy_do(struct eddy *e, const struct client_request *r,
                         void (*take)(void *, const struct client_result *),
                         void *context);
-uint64_t eddy_now(void); /* monotonic, ms */
+uint64_t eddy_now(struct eddy *e); /* the clock, in ms */
 enum eddy_error eddy_fail(struct eddy *e, enum err err, const char *text);
 
 /* ---- eddy_data.c ------------------------------------------------------- */

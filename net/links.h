@@ -40,7 +40,7 @@ bool links_set(struct links *l, uint32_t link, const char *address,
  * for a link that has been silent for long. */
 void links_reconnect(struct links *l, uint32_t link);
 
-/* Waits in a queue of CLIENT_REQUESTS_MAX until the node is connected;
+/* Waits in a queue of CLIENT_HWM until the node is connected;
  * `message` stays the caller's. False: dropped, for the queue is full or there
  * is no such link. */
 bool links_send(struct links *l, uint32_t link, const struct wire_out *message);

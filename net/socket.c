@@ -68,7 +68,7 @@ static void set_port(void *socket, enum socket_port port)
         return;
     case SOCKET_PORT_CLIENT:
         set_int(socket, ZMQ_RCVHWM, CLIENT_RECEIVE_HWM);
-        set_int(socket, ZMQ_SNDHWM, CLIENT_REQUESTS_MAX);
+        set_int(socket, ZMQ_SNDHWM, CLIENT_HWM);
         set_pings(socket, PING_BULK_MS, SILENCE_BULK_MS);
         set_affinity(socket, IO_CONTROL_MASK);
         return;
@@ -115,8 +115,8 @@ static void set_use(void *socket, enum socket_use use)
     case SOCKET_CLIENT:
         /* The first request waits for the connection; a late one is judged
          * by its producer's number like any repeat. */
-        set_int(socket, ZMQ_SNDHWM, CLIENT_REQUESTS_MAX);
-        set_int(socket, ZMQ_RCVHWM, CLIENT_REQUESTS_MAX);
+        set_int(socket, ZMQ_SNDHWM, CLIENT_HWM);
+        set_int(socket, ZMQ_RCVHWM, CLIENT_HWM);
         set_pings(socket, PING_BULK_MS, SILENCE_BULK_MS);
         return;
     }

@@ -141,8 +141,11 @@ static enum err ask(struct session *s, const struct client_request *r,
 {
     s->is_done = false;
     enum err e = client_submit(s->client, r, now_ms());
-    if (e != ERR_OK)
+    if (e != ERR_OK) {
+        (void)snprintf(reason, FOUND_REASON_SIZE, "cannot ask the ring: %s",
+                       err_text(e));
         return e;
+    }
     do_effects(s);
     run(s);
     if (s->result.err != ERR_OK)

@@ -8,6 +8,8 @@
 #include "ring/rows.h"
 #include "storage/store.h"
 
+#define MAP_BYTES_MIN (16 * MIB)
+
 static enum err bad(char *reason, const char *what, const char *value)
 {
     (void)snprintf(reason, FOUND_REASON_SIZE,
@@ -25,6 +27,21 @@ static uint64_t wall_ms(void)
 }
 
 /* ---- the member -------------------------------------------------------- */
+
+/* An address to listen on that leads nowhere. */
+static bool is_everywhere(const char *address)
+{
+    return strncmp(address, "0.0.0.0:", 8) == 0 ||
+           strncmp(address, "[::]:", 5) == 0;
+}
+
+static enum err no_address(char *reason)
+{
+    (void)snprintf(reason, FOUND_REASON_SIZE,
+                   "who listens on all addresses must say which of them others "
+                   "reach it at: --advertise HOST");
+    return ERR_BAD_REQUEST;
+}
 
 static void default_name(struct id128 node, char name[NODE_NAME_MAX + 1])
 {
@@ -67,6 +84,8 @@ enum err found_member(const struct node_config *c, struct id128 node,
         !config_advertised(c, peer, out->peer_address) ||
         !record_is_address(span_str(out->peer_address)))
         return bad(reason, "peer-listen", c->peer_listen.text);
+    if (is_everywhere(out->client_address) || is_everywhere(out->peer_address))
+        return no_address(reason);
     const char *fault = record_member_fault(out);
     if (fault != NULL) {
         (void)snprintf(reason, FOUND_REASON_SIZE, "%s", fault);
@@ -178,13 +197,21 @@ static enum err decide(const struct node_config *c, struct founding *f,
     return e;
 }
 
+/* DIR and DIR/keys, once every setting is known to be sound. */
+static enum err make_folder(const struct node_config *c, char *reason)
+{
+    uint64_t map_bytes;
+    if (!config_size(c->map_size.text, &map_bytes) || map_bytes < MAP_BYTES_MIN)
+        return bad(reason, "map-size", c->map_size.text);
+    return folder_make(c->data.text, reason);
+}
+
 static enum err write_store(const struct node_config *c,
                             const struct store_founding *s, char *reason)
 {
     struct store_lmdb_cfg cfg = {.path = c->data.text};
-    if (!config_size(c->map_size.text, &cfg.map_bytes) ||
-        cfg.map_bytes < 16 * MIB)
-        return bad(reason, "map-size", c->map_size.text);
+    bool is_size = config_size(c->map_size.text, &cfg.map_bytes);
+    ASSERT(is_size); /* make_folder has seen it */
     enum err e = store_lmdb_found(&cfg, s);
     if (e != ERR_OK)
         (void)snprintf(reason, FOUND_REASON_SIZE, "%s: %s", c->data.text,
@@ -197,7 +224,7 @@ static enum err write_cluster(const struct node_config *c,
                               const struct founded *ids, char *reason)
 {
     char conf[FOLDER_PATH_MAX];
-    enum err e = folder_make(c->data.text, reason);
+    enum err e = make_folder(c, reason);
     if (e == ERR_OK)
         e = write_key(c, "keys/node.key", &f->node_key, reason);
     if (e == ERR_OK)
@@ -258,7 +285,7 @@ enum err found_joiner(const struct node_config *c, const struct keys *join_key,
     keys_generate(&node_key, out->cluster);
     enum err e = found_member(c, out->node, &node_key, &member, reason);
     if (e == ERR_OK)
-        e = folder_make(c->data.text, reason);
+        e = make_folder(c, reason);
     if (e == ERR_OK)
         e = write_key(c, "keys/node.key", &node_key, reason);
     if (e == ERR_OK)

@@ -20,6 +20,7 @@
 
 #define EXIT_ADDRESS      69
 #define SPACE_INTERVAL_MS 1000u
+#define TURN_BYTES        (4 * MIB) /* of messages that came in, or so */
 #ifndef EDDY_VERSION
 #define EDDY_VERSION "0.1.0"
 #endif
@@ -99,21 +100,6 @@ const uint8_t *loop_bytes(void *ctx, uint64_t handle)
     return blob_data(blob_of(handle));
 }
 
-/* ---- a page that cannot be read ---------------------------------------- */
-
-static const char *bus_dir;
-
-/* SIGBUS: the device could not give a page of the map. The folder is bad. */
-static void on_bus(int signal)
-{
-    static const char why[] = "a page of the store could not be read";
-    (void)signal;
-    folder_mark_bad(bus_dir, why);
-    ssize_t wrote = write(STDERR_FILENO, why, sizeof why - 1);
-    (void)wrote;
-    _exit(EXIT_FOLDER);
-}
-
 /* ---- effects ----------------------------------------------------------- */
 
 static void allow_keys(struct loop *l)
@@ -171,8 +157,6 @@ static void let_go(uint64_t handle)
 
 static void end(struct loop *l, int exit_code, const char *text)
 {
-    if (exit_code == EXIT_FOLDER)
-        folder_mark_bad(l->cfg->dir, text);
     loop_log(l->cfg, exit_code == 0 ? NODE_INFO : NODE_ERROR, text);
     l->is_over = true;
     l->exit_code = exit_code;
@@ -220,6 +204,8 @@ static void do_effect(struct loop *l, struct node_effect *e)
         say_ready(l);
         return;
     case NODE_DO_STOP:
+        if (e->exit_code == EXIT_FOLDER)
+            folder_mark_bad(l->cfg->dir, e->text);
         end(l, e->exit_code, e->text);
         return;
     case NODE_DO_LOG:
@@ -255,24 +241,44 @@ static bool is_corrupt(struct span message)
            wire_commands_verify(&in, &r) != ERR_OK;
 }
 
+static void feed(struct loop *l, const struct transport_in *in)
+{
+    struct span message = blob_span(in->blob);
+    uint64_t handle = blob_handle(in->blob);
+    const uint8_t *key = l->cfg->is_insecure ? NULL : in->key;
+    if (in->is_peer_port)
+        node_recv_peer(l->node, message, handle, key);
+    else
+        node_recv_client(l->node, in->connection, message, handle, key,
+                         is_corrupt(message));
+}
+
+/* As much as one turn of the core takes in. False: that was all. */
+static bool receive_some(struct loop *l)
+{
+    struct blob *held[RECEIVE_BUDGET];
+    size_t count = 0, bytes = 0;
+    struct transport_in in;
+    bool has_more = true;
+    while (count < RECEIVE_BUDGET && bytes < TURN_BYTES) {
+        has_more = transport_recv(l->transport, &in);
+        if (!has_more)
+            break;
+        feed(l, &in);
+        bytes += blob_size(in.blob);
+        held[count++] = in.blob;
+    }
+    /* What the core keeps of them, it acquires now. */
+    do_effects(l);
+    for (size_t i = 0; i < count; i++)
+        blob_unref(held[i]);
+    return has_more;
+}
+
 static void receive(struct loop *l)
 {
-    struct transport_in in;
-    while (transport_recv(l->transport, &in)) {
-        struct span message = blob_span(in.blob);
-        uint64_t handle = blob_handle(in.blob);
-        const uint8_t *key = l->cfg->is_insecure ? NULL : in.key;
-        if (in.is_peer_port)
-            node_recv_peer(l->node, message, handle, key);
-        else
-            node_recv_client(l->node, in.connection, message, handle, key,
-                             is_corrupt(message));
-        /* What the core keeps of it, it acquires now. */
-        do_effects(l);
-        blob_unref(in.blob);
-        if (l->is_over)
-            return;
-    }
+    while (!l->is_over && receive_some(l))
+        continue;
 }
 
 static void job_done(struct loop *l, struct job_done *d)
@@ -310,7 +316,6 @@ static void complete(struct loop *l)
     struct job_done d;
     while (!l->is_over && workers_next(l->workers, &d)) {
         job_done(l, &d);
-        do_effects(l);
         workers_free_done(&d);
     }
 }
@@ -355,8 +360,8 @@ static void serve(struct loop *l)
             take_signal(l);
         complete(l);
         receive(l);
-        do_effects(l);
     }
+    do_effects(l); /* what completions have left */
 }
 
 /* ---- starting ---------------------------------------------------------- */
@@ -429,9 +434,6 @@ static void catch_signals(struct loop *l)
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     sigdelset(&set, SIGPIPE);
     l->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    bus_dir = l->cfg->dir;
-    struct sigaction bus = {.sa_handler = on_bus};
-    (void)sigaction(SIGBUS, &bus, NULL);
 }
 
 static int code_of(enum err e)
@@ -461,6 +463,9 @@ int loop_run(const struct loop_cfg *cfg)
             (void)snprintf(reason, sizeof reason,
                            "%s: the data folder cannot be used: %s", cfg->dir,
                            err_text(e));
+            /* A folder of a newer eddyd is whole. */
+            if (e == ERR_DAMAGED)
+                folder_mark_bad(cfg->dir, reason);
             end(&l, code_of(e), reason);
         } else {
             do_effects(&l);

@@ -1,7 +1,6 @@
 /* main.c - eddyd: one node of an Eddy ring. */
-#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "node/admission.h"
@@ -54,15 +53,22 @@ static int fail(int code, const char *reason)
     return code;
 }
 
+/* Of settings and folders. */
 static int code_of(enum err e)
 {
-    if (e == ERR_BAD_REQUEST)
-        return EXIT_USAGE;
-    if (e == ERR_TIMEOUT || e == ERR_UNAVAILABLE || e == ERR_BUSY)
-        return EXIT_AGAIN;
+    return e == ERR_BAD_REQUEST ? EXIT_USAGE : EXIT_FOLDER;
+}
+
+/* Of what the ring says to who wants to be let in. */
+static int ring_code_of(enum err e)
+{
+    if (e == ERR_DENIED)
+        return EXIT_KEY;
     if (e == ERR_FORGOTTEN)
         return EXIT_FORGOTTEN;
-    return EXIT_FOLDER;
+    if (e == ERR_BAD_REQUEST || e == ERR_CONFLICT) /* the name is taken */
+        return EXIT_USAGE;
+    return e == ERR_INCOMPATIBLE ? EXIT_FOLDER : EXIT_AGAIN;
 }
 
 static bool is_insecure(const struct node_config *c)
@@ -142,14 +148,16 @@ static int join(int argc, char **argv)
         e = admission_fetch(&key, is_insecure(&c), &record, reason);
     if (e == ERR_OK)
         e = admission_check(record, &c, reason);
+    int code = e == ERR_OK ? 0 : ring_code_of(e);
     if (e == ERR_OK) {
         key.cluster = record->cluster;
         e = found_joiner(&c, &key, &out, reason);
+        code = e == ERR_OK ? 0 : code_of(e);
     }
     record_free(record);
     keys_wipe(&key);
-    if (e != ERR_OK)
-        return fail(code_of(e), reason);
+    if (code != 0)
+        return fail(code, reason);
     (void)printf("node %s in %s\n\nStart it:\n  eddyd run --data %s\n",
                  out.name, c.data.text, c.data.text);
     return 0;
@@ -270,28 +278,29 @@ static enum err fill_loop(const struct node_config *c, struct loop_cfg *l,
 }
 
 /* Asks the ring to let this node in until its record has it, then stores the
- * record: only then may the node open its peer port. */
-static enum err admit(const struct node_config *c, struct loop_cfg *l,
-                      struct peek *p, char *reason)
+ * record: only then may the node open its peer port. An exit code, or 0. */
+static int admit(const struct node_config *c, struct loop_cfg *l,
+                 struct peek *p)
 {
     struct member member;
     struct keys join_key = {0};
     char path[FOLDER_PATH_MAX];
+    char reason[FOUND_REASON_SIZE];
     enum err e =
         found_member(c, p->folder.node, l->is_insecure ? NULL : l->node_key,
                      &member, reason);
     if (e != ERR_OK)
-        return e;
+        return fail(code_of(e), reason);
     if (!folder_path(c->data.text, "keys/join.key", path))
-        return ERR_BAD_REQUEST;
+        return fail(EXIT_USAGE, "--data is too long");
     e = keys_read(path, p->folder.cluster, &join_key, reason);
     if (e != ERR_OK)
-        return e;
+        return fail(EXIT_KEY, reason);
     loop_log(l, NODE_INFO, "asking the ring to let this node in");
     e = admission_join(&join_key, l->is_insecure, &member, &p->record, reason);
     keys_wipe(&join_key);
     if (e != ERR_OK)
-        return e;
+        return fail(ring_code_of(e), reason);
     struct buf bytes = {0};
     record_encode(p->record, &bytes);
     struct store_command command = {.kind = STORE_RECORD,
@@ -300,10 +309,8 @@ static enum err admit(const struct node_config *c, struct loop_cfg *l,
     struct store_done done;
     e = store_commit(l->store, &batch, &done);
     buf_free(&bytes);
-    if (e != ERR_OK)
-        (void)snprintf(reason, FOUND_REASON_SIZE,
-                       "the ring record cannot be stored");
-    return e;
+    return e == ERR_OK ? 0
+                       : fail(EXIT_DISK, "the ring record cannot be stored");
 }
 
 static int serve(const struct node_config *c, struct loop_cfg *l,
@@ -323,15 +330,45 @@ static int serve(const struct node_config *c, struct loop_cfg *l,
         p->record != NULL ? p->record->is_insecure : is_insecure(c);
     int code = 0;
     if (p->record == NULL ||
-        record_slot(p->record, p->folder.node) == SLOT_NONE) {
-        e = admit(c, l, p, reason);
-        if (e != ERR_OK)
-            code = fail(e == ERR_IO ? EXIT_DISK : code_of(e), reason);
-    }
-    if (e == ERR_OK)
+        record_slot(p->record, p->folder.node) == SLOT_NONE)
+        code = admit(c, l, p);
+    if (code == 0)
         code = loop_run(l);
     keys_wipe(&node_key);
     return code;
+}
+
+/* ---- faults ------------------------------------------------------------ */
+
+static const char *bus_dir;
+
+/* SIGBUS: the device could not give a page of the map. The folder is bad. */
+static void on_bus(int signal)
+{
+    static const char why[] = "a page of the store could not be read";
+    (void)signal;
+    folder_mark_bad(bus_dir, why);
+    ssize_t wrote = write(STDERR_FILENO, why, sizeof why - 1);
+    wrote = write(STDERR_FILENO, "\n", 1);
+    (void)wrote;
+    _exit(EXIT_FOLDER);
+}
+
+/* An assertion, ours or a library's, has said why already. */
+static void on_abort(int signal)
+{
+    (void)signal;
+    _exit(EXIT_BROKEN);
+}
+
+/* Before the store's first page is touched. */
+static void catch_faults(const char *dir)
+{
+    bus_dir = dir;
+    struct sigaction bus = {.sa_handler = on_bus};
+    struct sigaction broken = {.sa_handler = on_abort};
+    (void)sigaction(SIGBUS, &bus, NULL);
+    (void)sigaction(SIGABRT, &broken, NULL);
 }
 
 static int open_and_serve(const struct node_config *c, struct loop_cfg *l)
@@ -340,8 +377,11 @@ static int open_and_serve(const struct node_config *c, struct loop_cfg *l)
     struct store_lmdb_cfg cfg = {.path = c->data.text, .bytes = loop_bytes};
     if (!config_size(c->map_size.text, &cfg.map_bytes))
         return fail(EXIT_USAGE, "map-size is a size like 1T");
+    catch_faults(c->data.text);
     enum err e = store_lmdb_open(&cfg, &l->store);
     if (e != ERR_OK) {
+        if (e == ERR_DAMAGED)
+            folder_mark_bad(c->data.text, "the store does not fit together");
         (void)snprintf(reason, sizeof reason, "%s: %s", c->data.text,
                        err_text(e));
         return fail(e == ERR_IO ? EXIT_DISK : EXIT_FOLDER, reason);

@@ -296,7 +296,10 @@ static enum err load_entry(void *ctx, uint32_t id, struct span manifest)
 {
     struct node *n = ctx;
     struct group *g = node_group(n, id);
-    if (g == NULL || entry_check(manifest) != ERR_OK)
+    enum err e = entry_check(manifest);
+    if (e == ERR_INCOMPATIBLE)
+        return e;
+    if (g == NULL || e != ERR_OK)
         return ERR_DAMAGED;
     raft_load_item(g->raft, item_new(&n->pool, manifest, NULL, 0));
     return ERR_OK;

@@ -64,9 +64,11 @@
 #define PEER_HWM           256u /* control and entries */
 #define TRANSFER_HWM       4u
 #define CLIENT_RECEIVE_HWM 4u
-#define CLIENT_REQUESTS_MAX                                                    \
-    64u                        /* unanswered, at one node: its answers queue   \
-                                */
+#define CLIENT_REQUESTS_MAX 64u /* unanswered, at one node */
+/* Their queue, and that of their answers. A pipe of libzmq hears that messages
+ * were read only after every (HWM + 1) / 2 of them, and looks full until then:
+ * half of it must be room enough. */
+#define CLIENT_HWM (2 * CLIENT_REQUESTS_MAX)
 #define RECEIVE_BUDGET     64u /* messages of one port in a turn of the loop */
 #define HANDSHAKE_MS       4000u
 #define CONNECT_MS         3000u

@@ -31,7 +31,10 @@ static enum err read_log_header(const struct store_lmdb *s, MDB_txn *txn,
         store_lmdb_get(s, txn, STORE_DB_LOG, store_key_span(&key), &manifest);
     if (err != ERR_OK)
         return err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
-    if (entry_read_header(manifest, out) != ERR_OK || out->index != index ||
+    err = entry_read_header(manifest, out);
+    if (err == ERR_INCOMPATIBLE) /* a newer eddyd wrote it: nothing is bad */
+        return err;
+    if (err != ERR_OK || out->index != index ||
         out->term != store_ledger_term_at(h, index))
         return ERR_DAMAGED;
     return ERR_OK;
@@ -364,8 +367,11 @@ static enum err visit_entries(const struct visiting *l,
             return ERR_DAMAGED;
         if (err != ERR_OK)
             return err;
-        if (entry_read_header(manifest, &header) != ERR_OK ||
-            header.index != i || header.term != store_ledger_term_at(h, i))
+        err = entry_read_header(manifest, &header);
+        if (err == ERR_INCOMPATIBLE)
+            return err;
+        if (err != ERR_OK || header.index != i ||
+            header.term != store_ledger_term_at(h, i))
             return ERR_DAMAGED;
         err = l->v->entry(l->v->ctx, h->view.group, manifest);
         if (err != ERR_OK)

@@ -9,6 +9,11 @@ int cmd_stream(int argc, char **argv);
 int cmd_ring(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 
+/* `eddy ring status` by itself. */
+struct cli;
+struct eddy;
+int cmd_ring_status(struct cli *cli, struct eddy *e);
+
 /* The options that every command takes, for its --help. */
 #define CMD_COMMON_USAGE                                                       \
     "\n"                                                                       \

@@ -121,7 +121,7 @@ static void show_transfers(const struct cmd_view *v, struct cli_json *j)
     }
 }
 
-static int status(struct cli *cli, struct eddy *e)
+int cmd_ring_status(struct cli *cli, struct eddy *e)
 {
     enum eddy_error err;
     struct cmd_view *v = cmd_view_take(e, ANSWER_MS, &err);
@@ -384,7 +384,7 @@ static const struct verb {
     const char *name;
     int (*run)(struct cli *cli, struct eddy *e);
 } verbs[] = {
-    {"status", status},
+    {"status", cmd_ring_status},
     {"members", members},
     {"table", table},
     {"wait", wait_settled},
@@ -404,9 +404,9 @@ int cmd_ring(int argc, char **argv)
         if (strcmp(name, verbs[i].name) == 0)
             verb = &verbs[i];
     if (verb == NULL) {
-        code = cli_fail(&cli, CLI_USAGE, "BAD_REQUEST",
-                        "eddy ring status, members, table or wait; not '%s'",
-                        name);
+        code = cli_fail(
+            &cli, CLI_USAGE, "BAD_REQUEST",
+            "which? eddy ring status, members, table or wait; not '%s'", name);
     } else if (cli_wants(&cli, 1, 1, &code)) {
         struct eddy *e = cli_connect(&cli, &code);
         if (e != NULL)

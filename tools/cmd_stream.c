@@ -154,8 +154,9 @@ int cmd_stream(int argc, char **argv)
         if (strcmp(name, verbs[i].name) == 0)
             verb = &verbs[i];
     if (verb == NULL) {
-        code = cli_fail(&cli, CLI_USAGE, "BAD_REQUEST",
-                        "eddy stream list, info or create; not '%s'", name);
+        code =
+            cli_fail(&cli, CLI_USAGE, "BAD_REQUEST",
+                     "which? eddy stream list, info or create; not '%s'", name);
     } else if (cli_wants(&cli, verb->min, verb->max, &code)) {
         struct eddy *e = cli_connect(&cli, &code);
         if (e != NULL)

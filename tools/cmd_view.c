@@ -251,10 +251,9 @@ static void find_groups(const struct cmd_view *v, struct findings *f)
         "groups with fewer than %u live copies", r->copies);
     if (under > 0 && missing > 0)
         add(f, "DOES_NOT_HEAL", VIEW_WARN, missing, UINT64_MAX,
-            "%u nodes answer, %u copies are wanted: what is missing cannot be "
-            "made anew before %u more node%s join%s or come%s back",
-            live, r->copies, missing, missing == 1 ? "" : "s",
-            missing == 1 ? "s" : "", missing == 1 ? "s" : "");
+            "nodes missing for %u copies: what is lost is not made anew before "
+            "so many join (eddyd join) or come back",
+            r->copies);
 }
 
 /* Past these shares no new replicas are taken, or no appends. */

@@ -305,8 +305,8 @@ static void half_sense(struct door *d, struct rng *chance, struct wire_out *o)
     if (rng_chance(chance, 500)) /* an inline part longer than the message */
         random_bytes(chance, &o->bytes, 1);
     size_t at = rng_below(chance, o->bytes.size);
-    if (rng_chance(chance, 300))
-        o->bytes.size = at;
+    if (at >= WIRE_HEADER_BYTES && rng_chance(chance, 500))
+        o->bytes.size = at; /* our own sockets send no less than a header */
     else
         o->bytes.data[at] ^= (uint8_t)(1u << rng_below(chance, 8));
 }
@@ -320,7 +320,8 @@ static int send_garbage(struct door *d, char **argv)
     for (unsigned long i = 0; i < count; i++) {
         struct wire_out o = {0};
         if (rng_chance(&chance, 300))
-            random_bytes(&chance, &o.bytes, rng_below(&chance, 2000));
+            random_bytes(&chance, &o.bytes,
+                         WIRE_HEADER_BYTES + rng_below(&chance, 2000));
         else
             half_sense(d, &chance, &o);
         send_all(d, &o);

@@ -125,7 +125,7 @@ for ((k = 1; k <= PUTS; k++)); do
     done
     if [ $status != 0 ]; then
         not_ok "put --producer: exit $status in the end: $(tail -n 1 put.log)"
-    elif eddy get put/$k -o output && cmp input output; then
+    elif eddy get put/$k -q -o output && cmp input output; then
         ok "put --producer killed $killed times, repeated until exit 0: the input exactly once"
     else
         not_ok "put --producer killed $killed times: $(stat -c %s output) bytes are there, not $(stat -c %s input), or others"

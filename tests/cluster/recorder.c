@@ -406,6 +406,7 @@ static int prober_main(const struct setup *s, unsigned number, bool is_put,
                                          "w")};
     char name[32];
     stream_name(number, name);
+    (void)setvbuf(p.times, NULL, _IOLBF, 0); /* read while we run */
     if (eddy_stream_open(e, name, &stream) != EDDY_OK)
         die(name, eddy_reason(e));
     while (!is_over) {

@@ -4,17 +4,31 @@
 #include "net/keys.h"
 #include "tests/sim/watch.h"
 
-#define CUTS_MAX 32u
+#define CUTS_MAX 512u
 
-enum fault_kind { FAULT_CRASH, FAULT_CUT, FAULT_PAUSE, FAULT_OVERDUE };
+enum fault_kind {
+    FAULT_CRASH,
+    FAULT_CUT,
+    FAULT_PAUSE,
+    FAULT_HUNT,
+    FAULT_OVERDUE
+};
 
 struct cut {
     bool is_in_force;
     bool blocks[ENDPOINTS][ENDPOINTS];
 };
 
+struct hunt {
+    uint64_t until_us;
+    uint32_t group;      /* whose leaders are hunted */
+    bool is_of_handover; /* no: of whoever hands over, in any group */
+    uint32_t cut;        /* the last it made; CUTS_MAX: none */
+};
+
 struct faults {
     struct world *w;
+    struct hunt hunt;
     struct cut cuts[CUTS_MAX];
     uint32_t cut_count;
 };
@@ -45,6 +59,7 @@ void faults_schedule(struct faults *f, uint64_t during_ms)
     scatter(w, w->plan.crashes, FAULT_CRASH, during_ms);
     scatter(w, w->plan.partitions, FAULT_CUT, during_ms);
     scatter(w, w->plan.pauses, FAULT_PAUSE, during_ms);
+    scatter(w, w->plan.hunts, FAULT_HUNT, during_ms);
 }
 
 /* ---- crashes ----------------------------------------------------------- */
@@ -60,20 +75,20 @@ static struct host *any_up(struct world *w)
     return NULL;
 }
 
-/* The leader of a group that users are busy with. */
-static struct host *busy_leader(struct world *w)
+/* A group that users are busy with. */
+static uint32_t busy_group(struct world *w)
 {
     char name[2] = {'s', (char)('0' + world_draw(w, w->plan.streams - 1))};
     uint8_t hash[16];
     keys_stream_hash(w->cluster, span_of(name, sizeof name), hash);
-    return watch_leader(w->watch, record_partition(SIM_PARTITIONS, hash) + 1);
+    return record_partition(SIM_PARTITIONS, hash) + 1;
 }
 
 static struct host *draw_victim(struct world *w)
 {
     struct host *h = NULL;
     if (world_draw(w, 99) < w->plan.leader_percent)
-        h = busy_leader(w);
+        h = watch_leader(w->watch, busy_group(w));
     return h == NULL ? any_up(w) : h;
 }
 
@@ -144,18 +159,30 @@ static void draw_cut(struct world *w, struct cut *c)
                 is_isolation ? ", one alone" : "");
 }
 
-static void cut(struct faults *f)
+/* The next cut to be filled in; NULL: there were enough. */
+static struct cut *new_cut(struct faults *f)
+{
+    return f->cut_count == CUTS_MAX ? NULL : &f->cuts[f->cut_count];
+}
+
+static void begin_cut(struct faults *f, uint32_t until_ms)
 {
     struct world *w = f->w;
-    if (f->cut_count == CUTS_MAX)
-        return;
     struct cut *c = &f->cuts[f->cut_count];
-    draw_cut(w, c);
     c->is_in_force = true;
     block(w, c, 1);
     w->totals.partitions++;
-    world_at(w, 1000 + world_draw(w, (uint64_t)w->plan.cut_ms * 1000),
-             EVENT_HEAL, 0, 0, f->cut_count++, NULL);
+    world_at(w, 1000 + world_draw(w, (uint64_t)until_ms * 1000), EVENT_HEAL, 0,
+             0, f->cut_count++, NULL);
+}
+
+static void cut(struct faults *f)
+{
+    struct cut *c = new_cut(f);
+    if (c == NULL)
+        return;
+    draw_cut(f->w, c);
+    begin_cut(f, f->w->plan.cut_ms);
 }
 
 static void mend(struct faults *f, uint32_t at)
@@ -166,6 +193,55 @@ static void mend(struct faults *f, uint32_t at)
     c->is_in_force = false;
     block(f->w, c, -1);
     world_trace(f->w, "a cut is mended");
+}
+
+/* ---- hunts ------------------------------------------------------------- */
+
+static void hunt(struct faults *f)
+{
+    struct world *w = f->w;
+    f->hunt = (struct hunt){
+        .until_us = w->now_us + (uint64_t)w->plan.hunt_ms * 1000,
+        .group = busy_group(w),
+        .is_of_handover = rng_chance(&w->rng, 400),
+        .cut = CUTS_MAX,
+    };
+    world_trace(w, "a HUNT begins, %s",
+                f->hunt.is_of_handover ? "for who hands over" : "for leaders");
+}
+
+/* Its peers don't reach it any more, nor it them. Whoever hands over still
+ * reaches them, so that they do take over. */
+static void cut_off(struct faults *f, const struct host *h)
+{
+    struct cut *c = new_cut(f);
+    if (c == NULL)
+        return;
+    for (uint32_t i = 0; i < HOSTS_MAX; i++) {
+        c->blocks[i][h->index] = i != h->index;
+        c->blocks[h->index][i] = i != h->index && !f->hunt.is_of_handover;
+    }
+    world_trace(f->w, "n%u is CUT OFF", h->index + 1);
+    begin_cut(f, 3 * f->w->plan.timing.election_ms);
+}
+
+void faults_after(struct faults *f, struct host *h)
+{
+    struct world *w = f->w;
+    struct hunt *hunted = &f->hunt;
+    bool has_handed_over = watch_has_handed_over(w->watch);
+    if (!w->is_chaos || w->now_us >= hunted->until_us)
+        return;
+    bool is_it = hunted->is_of_handover
+                     ? has_handed_over
+                     : watch_has_begun(w->watch, hunted->group);
+    /* Some escape, or nobody would ever be there to go on. */
+    if (!is_it || rng_chance(&w->rng, 250))
+        return;
+    if (hunted->cut != CUTS_MAX && rng_chance(&w->rng, 500))
+        mend(f, hunted->cut);
+    hunted->cut = f->cut_count;
+    cut_off(f, h);
 }
 
 /* ---- pauses ------------------------------------------------------------ */
@@ -202,6 +278,9 @@ void faults_event(struct faults *f, const struct event *e)
         return;
     case FAULT_PAUSE:
         pause(w);
+        return;
+    case FAULT_HUNT:
+        hunt(f);
         return;
     case FAULT_OVERDUE:
         if (h->life == e->life && h->node != NULL && h->aim != AIM_NONE)

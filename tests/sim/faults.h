@@ -12,6 +12,8 @@ void faults_schedule(struct faults *f, uint64_t during_ms);
 void faults_event(struct faults *f, const struct event *e);
 /* The host has done what a crash was waiting for. */
 void faults_hit(struct faults *f, struct host *h);
+/* The host has had a turn: a hunt may be after what it did. */
+void faults_after(struct faults *f, struct host *h);
 /* No more of it: all links whole, all hosts up. */
 void faults_heal(struct faults *f);
 

@@ -16,6 +16,9 @@
 #define QUIET_MS    5000u
 #define APPENDS_MIN 500u
 #define APPENDS_MS  120000u
+/* Pre-votes keep a replica that is cut off from counting up its term: those
+ * that nobody won are few. */
+#define IDLE_TERMS_MAX 20u
 
 /* ---- what must come to be ---------------------------------------------- */
 
@@ -157,6 +160,22 @@ static void need(struct world *w, world_fn is_done, uint32_t limit_ms,
                what, why);
 }
 
+static void check_terms(struct world *w)
+{
+    struct totals *t = &w->totals;
+    for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+        uint64_t idle = watch_idle_terms(w->watch, g);
+        t->idle_terms_most = max_u64(t->idle_terms_most, idle);
+        t->elections_most =
+            max_u64(t->elections_most, watch_elections(w->watch, g));
+        if (idle > IDLE_TERMS_MAX)
+            world_fail(w, SIM_LIVENESS,
+                       "V6: group %u has gone through %llu terms without a "
+                       "leader",
+                       g, (unsigned long long)idle);
+    }
+}
+
 void final_run(struct world *w)
 {
     world_trace(w, "all is HEALED");
@@ -173,6 +192,7 @@ void final_run(struct world *w)
     need(w, has_read_all, READ_MS, "all of each stream is read");
     need(w, is_settled, SETTLED_MS, "all replicas have all of it");
     w->doing = "the end is checked";
+    check_terms(w);
     user_prove(w->users[0], false);
     for (uint32_t i = 0; i < w->host_count; i++)
         node_check(w->hosts[i]->node);

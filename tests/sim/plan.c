@@ -49,6 +49,8 @@ static void draw_faults(struct plan *p, struct rng *r)
     p->aimed_percent = maybe(r, 850, between(r, 20, 100));
     p->leader_percent = between(r, 0, 80);
     p->blackout_percent = maybe(r, 500, between(r, 5, 40));
+    p->hunts = maybe(r, 600, between(r, 1, 5));
+    p->hunt_ms = between(r, 1000, 8000);
     p->has_user_crashes = rng_chance(r, 600);
 }
 
@@ -59,9 +61,15 @@ static void draw_users(struct plan *p, struct rng *r)
     p->core_users = between(r, 2, 3);
     p->pace_ms = between(r, 20, 120);
     p->batch_max = between(r, 1, 8);
-    p->bytes_max = rng_chance(r, 850) ? between(r, 24, 400) : 20000;
+    p->bytes_max = between(r, 24, 400);
     p->tricks_percent = between(r, 5, 40);
     p->has_bulk = rng_chance(r, 300);
+    if (rng_chance(r, 150)) { /* few and large: an entry fills a message */
+        p->bytes_max = between(r, 10000, 90000);
+        p->batch_max = 8;
+        p->pace_ms = between(r, 60, 150);
+        p->has_bulk = false;
+    }
 }
 
 /* The machine's own durations, stretched as one (T35): what must hold is in
@@ -103,7 +111,8 @@ void plan_print(const struct plan *p, struct buf *text)
                "N=%u late %u, T %u ms; loss %u/1000 dup %u delay %u+%u us, "
                "long %u/1000 %u ms, stale %u ms; wake %u us, commit %u..%u us, "
                "slow %u/1000 %u ms; crashes %u (aimed %u %%, leader %u %%, "
-               "several %u %%, down %u ms), cuts %u (%u ms), pauses %u; "
+               "several %u %%, down %u ms), cuts %u (%u ms), pauses %u, "
+               "hunts %u (%u ms); "
                "%u streams, %u+%u users, every %u ms, batch %u, %u bytes",
                p->copies, p->late_hosts, p->timing.election_ms,
                p->loss_per_mille, p->dup_per_mille, p->delay_us, p->jitter_us,
@@ -111,6 +120,6 @@ void plan_print(const struct plan *p, struct buf *text)
                p->commit_min_us, p->commit_max_us, p->slow_per_mille,
                p->slow_ms, p->crashes, p->aimed_percent, p->leader_percent,
                p->blackout_percent, p->down_ms, p->partitions, p->cut_ms,
-               p->pauses, p->streams, p->raw_users, p->core_users, p->pace_ms,
+               p->pauses, p->hunts, p->hunt_ms, p->streams, p->raw_users, p->core_users, p->pace_ms,
                p->batch_max, p->bytes_max);
 }

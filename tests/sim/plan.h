@@ -37,6 +37,7 @@ struct plan {
     uint32_t aimed_percent;  /* crashes at a telling moment */
     uint32_t leader_percent; /* ... of the leader of a busy group */
     uint32_t blackout_percent; /* crashes of several at once */
+    uint32_t hunts, hunt_ms;
     bool has_one_way;
     bool has_user_crashes;
     /* users */

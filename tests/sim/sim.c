@@ -121,8 +121,9 @@ static void print_totals(const char *name, const struct totals *t)
         "cuts, %llu pauses, %llu dead users; %llu appends acknowledged by "
         "%llu users (%llu on a repeat, %llu expecting), %llu refused, %llu "
         "unknown, %llu fenced, %llu tricks, %llu segments read, %llu ends; "
-        "%llu joins, %llu elections, %llu configurations, %llu entries, %llu "
-        "commits\n",
+        "%llu joins, %llu elections (of a group %llu at most, and %llu terms "
+        "without), %llu configurations, %llu entries, %llu commits; at rest "
+        "after %llu ms\n",
         name, (unsigned long long)t->simulated_ms / 1000,
         (unsigned long long)t->events, (unsigned long long)t->messages,
         (unsigned long long)t->lost, (unsigned long long)t->duplicated,
@@ -136,8 +137,10 @@ static void print_totals(const char *name, const struct totals *t)
         (unsigned long long)t->fenced, (unsigned long long)t->repeats,
         (unsigned long long)t->reads, (unsigned long long)t->ends,
         (unsigned long long)t->joins, (unsigned long long)t->elections,
+        (unsigned long long)t->elections_most,
+        (unsigned long long)t->idle_terms_most,
         (unsigned long long)t->config_changes, (unsigned long long)t->entries,
-        (unsigned long long)t->commits);
+        (unsigned long long)t->commits, (unsigned long long)t->healed_ms);
 }
 
 /* struct totals is uint64_t throughout. */

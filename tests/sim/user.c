@@ -439,7 +439,7 @@ static void begin_read(struct user *u, struct use *s, uint32_t at)
         .stream = s->stream,
         .from_seq = s->read_seq,
         .end_seq = SEQ_ANY,
-        .bytes_max = 1 << 16,
+        .bytes_max = u->w->is_healing ? READ_BYTES_MAX : 64 * KIB,
         .count_max = u->w->is_healing ? 500 : 30,
         .any_replica = rng_chance(&u->w->rng, 500),
     };

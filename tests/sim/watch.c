@@ -32,7 +32,14 @@ struct vote {
     struct replica candidate;
 };
 
+/* A CONFIG entry that has been on some disk. */
+struct config_seen {
+    uint64_t index, term;
+};
+
 struct group_watch {
+    struct config_seen *configs;
+    size_t config_count;
     struct slot *slots; /* by index */
     size_t capacity;
     uint64_t committed; /* by anybody */
@@ -58,12 +65,21 @@ struct claim {
     uint64_t added; /* which replica */
     enum raft_role role;
     uint64_t term, commit, applied;
+    struct id128 leader;
+    uint64_t matches; /* of a leader's followers, added up */
 };
 
 struct host_watch {
     struct disk disks[SIM_GROUPS];
     struct claim claims[SIM_GROUPS];
     uint64_t newest_boot;
+};
+
+/* What a turn has done, for the faults that lie in wait. */
+struct doings {
+    uint32_t began[SIM_GROUPS]; /* groups that it leads since this turn */
+    uint32_t began_count;
+    bool has_handed_over;
 };
 
 struct epoch_seen {
@@ -75,6 +91,7 @@ struct watch {
     struct world *w;
     struct group_watch groups[SIM_GROUPS];
     struct host_watch hosts[HOSTS_MAX];
+    struct doings doings;
     struct epoch_seen *epochs;
     size_t epoch_count;
 };
@@ -108,6 +125,7 @@ void watch_free(struct watch *a)
         mem_free(gw->slots);
         mem_free(gw->leads);
         mem_free(gw->votes);
+        mem_free(gw->configs);
         for (uint32_t i = 0; i < HOSTS_MAX; i++)
             mem_free(a->hosts[i].disks[g].entries);
     }
@@ -163,6 +181,13 @@ static bool was_durable(const struct variant *v, struct replica r)
     return false;
 }
 
+static void note_config(struct group_watch *gw, uint64_t index, uint64_t term)
+{
+    gw->configs = mem_resize(gw->configs,
+                             (gw->config_count + 1) * sizeof *gw->configs);
+    gw->configs[gw->config_count++] = (struct config_seen){index, term};
+}
+
 static void appended(struct watch *a, struct host *h, uint32_t group,
                      const struct item *item)
 {
@@ -182,6 +207,8 @@ static void appended(struct watch *a, struct host *h, uint32_t group,
         v->next = slot->variants;
         slot->variants = v;
         a->w->totals.entries++;
+        if (item->kind == ENTRY_CONFIG)
+            note_config(gw, item->index, item->term);
     }
     if (v->hash != hash || v->previous_term != previous)
         world_fail(a->w, SIM_SAFETY,
@@ -340,6 +367,25 @@ static void ack_left(struct watch *a, struct host *h, const struct frame *f)
                    f->group.group, d->count);
 }
 
+/* T13: who is invited is in a committed configuration, by the entry that the
+ * invitation names. */
+static void invited(struct watch *a, struct host *h, const struct host *to,
+                    const struct frame *f)
+{
+    struct group_watch *gw = &a->groups[f->group.group];
+    const struct variant *v = slot_at(gw, f->invite.added)->committed;
+    struct config c;
+    struct replica newcomer = {to->id, f->invite.added};
+    if (v != NULL && entry_read_config(span_buf(&v->manifest), &c) == ERR_OK &&
+        config_find(&c, newcomer) != NULL)
+        return;
+    world_fail(a->w, SIM_SAFETY,
+               "T13: n%u invites n%u to group %u as replica %llu, which is "
+               "in no committed configuration",
+               h->index + 1, to->index + 1, f->group.group,
+               (unsigned long long)f->invite.added);
+}
+
 bool watch_sent(struct watch *a, struct host *h, const struct host *to,
                 struct span message, enum aim aim)
 {
@@ -352,6 +398,8 @@ bool watch_sent(struct watch *a, struct host *h, const struct host *to,
     bool has_hit = false;
     wire_frame_begin(&it, &in);
     while (wire_frame_next(&it, &f)) {
+        if (f.kind == FRAME_INVITE)
+            invited(a, h, to, &f);
         if (f.kind > FRAME_RAFT_LAST || f.kind < FRAME_RAFT_FIRST)
             continue;
         bool is_yes = f.msg.granted;
@@ -364,6 +412,8 @@ bool watch_sent(struct watch *a, struct host *h, const struct host *to,
         } else if (f.msg.kind == RAFT_APPEND_REPLY && is_yes) {
             ack_left(a, h, &f);
             has_hit = has_hit || aim == AIM_ACKED;
+        } else if (f.msg.kind == RAFT_TIMEOUT_NOW) {
+            a->doings.has_handed_over = true;
         } else if (f.msg.kind == RAFT_HEARTBEAT) {
             struct replica self = {h->id, f.group.from_replica};
             (void)note_leader(a, f.group.group, f.group.term, self);
@@ -389,15 +439,30 @@ static uint32_t configs_differ_by(const struct config *a,
     return count;
 }
 
-static void config_committed(struct watch *a, uint32_t group,
+/* T3: what clients are told is done must be on so many disks at least. */
+static void check_acks(struct watch *a, uint32_t group, uint64_t index)
+{
+    uint32_t voters = config_voters(&a->groups[group].config);
+    uint32_t acks = record_majority(a->w->plan.copies);
+    if (record_majority(voters) < record_majority(acks) || voters < acks)
+        world_fail(a->w, SIM_SAFETY,
+                   "T3: commands are committed as entry %llu of group %u, "
+                   "which has %u voters; it needs %u",
+                   (unsigned long long)index, group, voters, acks);
+}
+
+static void entry_committed(struct watch *a, uint32_t group,
                              const struct variant *v, uint64_t index)
 {
     struct entry_header header;
     struct config next;
     struct group_watch *gw = &a->groups[group];
     struct span manifest = span_buf(&v->manifest);
-    if (entry_read_header(manifest, &header) != ERR_OK ||
-        header.kind != ENTRY_CONFIG ||
+    if (entry_read_header(manifest, &header) != ERR_OK)
+        return;
+    if (header.kind == ENTRY_COMMANDS)
+        check_acks(a, group, index);
+    if (header.kind != ENTRY_CONFIG ||
         entry_read_config(manifest, &next) != ERR_OK)
         return;
     next.index = index;
@@ -425,6 +490,14 @@ static void check_quorum(struct watch *a, struct host *h, uint32_t group,
 {
     struct group_watch *gw = &a->groups[group];
     const struct config *c = raft_config(r);
+    /* R5 (paper 5.4.2): what was counted is an entry of the own term. */
+    if (raft_role(r) == RAFT_LEADER && raft_term_at(r, index) != raft_term(r))
+        world_fail(a->w, SIM_SAFETY,
+                   "R5: n%u, leader of group %u in term %llu, counts entry "
+                   "%llu of term %llu",
+                   h->index + 1, group, (unsigned long long)raft_term(r),
+                   (unsigned long long)index,
+                   (unsigned long long)raft_term_at(r, index));
     struct variant *v = find_variant(gw, index, raft_term_at(r, index));
     uint32_t count = count_durable(v, c);
     if (count > config_voters(c) / 2)
@@ -454,7 +527,7 @@ static void commit_risen(struct watch *a, struct host *h, uint32_t group,
             slot->committed = find_variant(gw, i, term);
             ASSERT(slot->committed != NULL);
             gw->committed = i;
-            config_committed(a, group, slot->committed, i);
+            entry_committed(a, group, slot->committed, i);
             if (group > 0)
                 twin_commit(a->w->twin, group, i, term,
                             span_buf(&slot->committed->manifest));
@@ -523,18 +596,108 @@ static void check_monotone(struct watch *a, struct host *h, uint32_t group,
                    (unsigned long long)is->commit);
 }
 
+/* S9D: the configuration in force is the newest in this log. An entry that is
+ * on no disk yet is known to its leader alone. */
+static void check_config(struct watch *a, struct host *h, uint32_t group,
+                         const struct raft *r)
+{
+    const struct group_watch *gw = &a->groups[group];
+    uint64_t index = raft_config(r)->index;
+    uint64_t newest = 0;
+    bool is_entry = index == 0;
+    for (size_t i = gw->config_count; i > 0; i--) {
+        const struct config_seen *c = &gw->configs[i - 1];
+        if (raft_term_at(r, c->index) == c->term && c->index <= raft_last(r))
+            newest = max_u64(newest, c->index);
+        is_entry = is_entry || c->index == index;
+    }
+    if (index <= raft_last(r) && (index == newest ||
+                                  (index > newest && !is_entry)))
+        return;
+    world_fail(a->w, SIM_SAFETY,
+               "S9D: n%u, group %u: configuration %llu is in force, the "
+               "newest in its log is %llu",
+               h->index + 1, group, (unsigned long long)index,
+               (unsigned long long)newest);
+}
+
+/* A leader's idea of what its followers have: each has had that very entry on
+ * its disk (S4, S10C, R12). */
+static void check_matches(struct watch *a, struct host *h, uint32_t group,
+                          const struct raft *r)
+{
+    const struct raft_progress *p;
+    size_t count = raft_followers(r, &p);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t match = p[i].match;
+        if (match == 0)
+            continue;
+        const struct variant *v =
+            find_variant(&a->groups[group], match, raft_term_at(r, match));
+        if (v == NULL || !was_durable(v, p[i].replica))
+            world_fail(a->w, SIM_SAFETY,
+                       "I3: n%u, leader of group %u in term %llu, believes "
+                       "that %s+%llu has entry %llu of term %llu",
+                       h->index + 1, group, (unsigned long long)raft_term(r),
+                       host_of(a->w, p[i].replica.node)->name,
+                       (unsigned long long)p[i].replica.added,
+                       (unsigned long long)match,
+                       (unsigned long long)raft_term_at(r, match));
+    }
+}
+
+static uint64_t sum_of_matches(const struct raft *r)
+{
+    const struct raft_progress *p;
+    size_t count = raft_followers(r, &p);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += p[i].match;
+    return sum;
+}
+
+/* R7: whoever has not heard of a majority for long does not lead. */
+static void check_heard(struct watch *a, struct host *h, uint32_t group,
+                        const struct raft *r)
+{
+    const struct raft_progress *p;
+    size_t count = raft_followers(r, &p);
+    uint32_t heard = 1;
+    uint64_t patience = 2 * (uint64_t)a->w->plan.timing.election_ms;
+    for (size_t i = 0; i < count; i++)
+        heard += p[i].is_voter && world_ms(a->w) <= p[i].heard_ms + patience;
+    if (heard <= config_voters(raft_config(r)) / 2)
+        world_fail(a->w, SIM_LIVENESS,
+                   "R7: n%u leads group %u and has heard of no majority for "
+                   "two election timeouts",
+                   h->index + 1, group);
+}
+
 /* True if it has begun to lead. */
 static bool look_at(struct watch *a, struct host *h, uint32_t group,
                     const struct raft *r)
 {
     struct claim *was = &a->hosts[h->index].claims[group];
-    struct claim is = {a->hosts[h->index].disks[group].added, raft_role(r), raft_term(r), raft_commit(r),
-                       node_applied(h->node, group)};
+    struct claim is = {.added = a->hosts[h->index].disks[group].added,
+                       .role = raft_role(r),
+                       .term = raft_term(r),
+                       .commit = raft_commit(r),
+                       .applied = node_applied(h->node, group),
+                       .leader = raft_leader(r).node,
+                       .matches = sum_of_matches(r)};
     if (was->added != is.added)
         *was = (struct claim){.added = is.added};
+    if (is.role == RAFT_LEADER)
+        check_heard(a, h, group, r);
     if (was->role == is.role && was->term == is.term &&
-        was->commit == is.commit && was->applied == is.applied)
+        was->commit == is.commit && was->applied == is.applied &&
+        was->matches == is.matches && id_equal(was->leader, is.leader))
         return false;
+    if (is.role == RAFT_FOLLOWER && !id_is_zero(is.leader))
+        (void)note_leader(a, group, is.term, raft_leader(r));
+    if (was->matches != is.matches)
+        check_matches(a, h, group, r);
+    check_config(a, h, group, r);
     check_monotone(a, h, group, was, &is);
     bool has_begun = is.role == RAFT_LEADER &&
                      (was->role != RAFT_LEADER || was->term != is.term);
@@ -584,14 +747,29 @@ static void look_at_record(struct watch *a, struct host *h)
 
 bool watch_wake(struct watch *a, struct host *h)
 {
-    bool has_begun = false;
+    a->doings.began_count = 0;
     for (uint32_t g = 0; g < SIM_GROUPS; g++) {
         const struct raft *r = node_raft(h->node, g);
-        if (r != NULL)
-            has_begun = look_at(a, h, g, r) || has_begun;
+        if (r != NULL && look_at(a, h, g, r))
+            a->doings.began[a->doings.began_count++] = g;
     }
     look_at_record(a, h);
-    return has_begun;
+    return a->doings.began_count > 0;
+}
+
+bool watch_has_begun(const struct watch *a, uint32_t group)
+{
+    for (uint32_t i = 0; i < a->doings.began_count; i++)
+        if (a->doings.began[i] == group)
+            return true;
+    return false;
+}
+
+bool watch_has_handed_over(struct watch *a)
+{
+    bool has = a->doings.has_handed_over;
+    a->doings.has_handed_over = false;
+    return has;
 }
 
 void watch_started(struct watch *a, struct host *h)
@@ -617,7 +795,7 @@ void watch_founded(struct watch *a, struct host *h)
         struct slot *slot = slot_at(&a->groups[g], 1);
         slot->committed = slot->variants;
         a->groups[g].committed = 1;
-        config_committed(a, g, slot->committed, 1);
+        entry_committed(a, g, slot->committed, 1);
         if (g > 0)
             twin_commit(a->w->twin, g, 1, slot->committed->term,
                         span_buf(&slot->committed->manifest));
@@ -643,7 +821,16 @@ struct host *watch_leader(const struct watch *a, uint32_t group)
     return leader;
 }
 
-uint64_t watch_committed(const struct watch *a, uint32_t group)
+uint64_t watch_idle_terms(const struct watch *a, uint32_t group)
 {
-    return a->groups[group].committed;
+    uint64_t newest = 0;
+    for (uint32_t i = 0; i < a->w->host_count; i++)
+        newest = max_u64(newest, a->hosts[i].disks[group].hard.term);
+    uint64_t led = a->groups[group].lead_count;
+    return newest > led ? newest - led : 0;
+}
+
+uint64_t watch_elections(const struct watch *a, uint32_t group)
+{
+    return a->groups[group].lead_count;
 }

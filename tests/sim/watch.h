@@ -14,6 +14,9 @@
  *        leaves; I17 so is what it acknowledges
  *   I13  committed configurations differ by one member
  *   I15  no two lives of a node have one boot number
+ *   S9D  the configuration in force is the newest in the log
+ *   T3   commands are committed only with enough voters
+ *   R7   a leader has heard of a majority within two election timeouts
  *
  * It derives all of it by itself from the batches' manifests; from the nodes
  * it takes only what they claim. */
@@ -40,6 +43,12 @@ bool watch_wake(struct watch *a, struct host *h);
 
 /* The newest leader known of a group, NULL if none is up. */
 struct host *watch_leader(const struct watch *a, uint32_t group);
-uint64_t watch_committed(const struct watch *a, uint32_t group);
+/* Of the host that has just been woken: it leads this group since then. */
+bool watch_has_begun(const struct watch *a, uint32_t group);
+/* Since the last question: somebody was told to take over. */
+bool watch_has_handed_over(struct watch *a);
+/* Terms of a group in which nobody came to lead, and those in which one did. */
+uint64_t watch_idle_terms(const struct watch *a, uint32_t group);
+uint64_t watch_elections(const struct watch *a, uint32_t group);
 
 #endif

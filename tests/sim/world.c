@@ -191,6 +191,7 @@ static void handle(struct world *w, const struct event *e)
 static void wake_host(struct world *w, struct host *h)
 {
     host_wake(h);
+    faults_after(w->faults, h);
     if (h->has_hit)
         faults_hit(w->faults, h);
 }

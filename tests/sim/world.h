@@ -63,6 +63,7 @@ struct totals {
     uint64_t partitions, pauses, user_crashes;
     uint64_t appends, duplicates, refused, unknown, appending_users;
     uint64_t reads, ends, repeats, fenced, expected, joins;
+    uint64_t idle_terms_most, elections_most; /* of a group */
     uint64_t elections, commits, entries, config_changes;
     uint64_t healed_ms; /* how long it took to converge */
     uint64_t trace;     /* hash of all that happened */

@@ -781,7 +781,7 @@ static void close_does_not_wait_for_what_cannot_be_sent(void **state)
     uint64_t taken = 0;
     while (send_link(l, 1))
         taken++;
-    assert_int_equal(taken, CLIENT_REQUESTS_MAX);
+    assert_int_equal(taken, CLIENT_HWM);
     uint64_t begun = loopback_now_ms();
     links_close(l);
     transport_close(n.t);

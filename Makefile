@@ -4,6 +4,7 @@
 #   make deps         the packages that building and testing need, by apt-get
 #   make test         unit tests, cases, fuzz corpus, simulator, processes
 #   make cases        the named cases alone: bugs that a seed once found
+#   make cluster      the tests with real processes alone
 #   make sim          the simulator alone: SEEDS=200 FROM=1 JOBS=2,
 #                     or one history again: SEED=4711 TRACE=1
 #   make sim-long     the same over SIM_LONG_SEEDS=5000 seeds
@@ -12,7 +13,8 @@
 #   make lint         what STYLE.md says and a machine can check
 #   make check        lint and test, and test again with SAN=address
 #   make test-long    what takes too long for every push
-#   make bench        Eddy against this machine's own limits
+#   make bench        Eddy against this machine's own limits, 2 to 3 minutes;
+#                     QUICK=1: 30 s, for a look
 #   make bench-ring   the placement of partitions: how even, how fast
 #   make demo         three nodes on loopback, one of them killed
 #   make format       clang-format over the tree
@@ -99,17 +101,22 @@ UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 CASES   := $(patsubst %.c,$(B)/%,$(wildcard tests/cases/*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 SIM     := $(patsubst %.c,$(B)/%,$(wildcard tests/sim/sim.c))
-# bench_ring has a target of its own.
-BENCHES := $(patsubst tools/%.c,$(B)/%,$(filter-out tools/bench_ring.c,\
-               $(wildcard tools/bench_*.c)))
+# What the process tests speak and write with, and the failing disk that they
+# put below a node.
+CLUSTER := $(patsubst %.c,$(B)/%,$(filter-out %/shim.c,\
+               $(wildcard tests/cluster/*.c))) \
+           $(patsubst %.c,$(B)/%.so,$(wildcard tests/cluster/shim.c))
+# One program; bench_rows.c beside it is a probe that builds by itself.
+SRC_bench := $(filter-out tests/bench/bench_rows.c,$(wildcard tests/bench/*.c))
 EDDYD   := $(if $(wildcard node/main.c),$(B)/eddyd)
 EDDY    := $(if $(wildcard tools/eddy.c),$(B)/eddy)
 
 SOURCES := $(foreach r,$(ROOMS) unit sim,$(SRC_$(r))) \
     $(wildcard $(MAINS) tests/sim/sim.c tests/unit/test_*.c tests/cases/*.c \
-               tests/fuzz/*.c)
+               tests/fuzz/*.c tests/cluster/*.c tests/bench/*.c)
 TREE    := $(foreach d,ring storage net node tools tests/unit tests/cases \
-               tests/sim tests/cluster tests/fuzz,$(wildcard $(d)/*.[ch]))
+               tests/sim tests/cluster tests/fuzz tests/bench,\
+               $(wildcard $(d)/*.[ch]))
 
 libs = $(foreach r,$(1),$(B)/lib$(r).a)
 
@@ -126,13 +133,16 @@ first_of = $(firstword $(subst _, ,$(1)))
 below_of = $(BELOW_$(or $(call room_of,$(1)),\
                $(call room_of,$(call first_of,$(1)))))
 module_of = $(patsubst test_%,%,$(patsubst fuzz_%,%,$(1)))
-rooms_of = $(or $(call below_of,$(call module_of,$(1))),$(ROOMS))
+# Where a name misleads: the rows that it fuzzes are storage's.
+ROOMS_fuzz_rows := storage ring
+rooms_of = $(or $(ROOMS_$(1)),$(call below_of,$(call module_of,$(1))),$(ROOMS))
 
 # ---- what is called from outside --------------------------------------------
 
-.PHONY: all deps deps-fuzz test cases sim sim-long mutants check fuzz bench \
-    bench-ring test-long format lint demo install clean \
-    programs tests cases-programs sim-program fuzzers benches objects FORCE
+.PHONY: all deps deps-fuzz test cases cluster sim sim-long mutants check fuzz \
+    bench bench-ring test-long format lint demo install clean \
+    programs tests cases-programs cluster-programs sim-program fuzzers \
+    objects FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -149,7 +159,7 @@ all: programs
 
 # What to build and test with; fuzzing wants clang besides.
 PACKAGES := gcc libc6-dev make pkg-config libzmq3-dev liblmdb-dev \
-    libsodium-dev libxxhash-dev libcmocka-dev clang-format
+    libsodium-dev libxxhash-dev libcmocka-dev clang-format strace
 deps-fuzz: PACKAGES += clang
 
 # dpkg -s takes no time when all is there, so that everything may depend on it.
@@ -168,11 +178,11 @@ deps deps-fuzz:
 
 RUN := SAN=$(SAN) TEST=$(TEST) RELEASE=$(RELEASE) tests/run.sh
 SIM_RANGE := --seeds $(SEEDS) --from $(FROM) --jobs $(JOBS)
-SIM_ONE   := --seed $(SEED) $(if $(TRACE),--trace)
+SIM_ONE   := --seed $(SEED) $(if $(TRACE),--trace) $(WITHOUT:%=--without %)
 NO_SIM    := there is no simulator yet (tests/sim/sim.c)
 
 test: deps
-	$(SUB) VARIANT=release programs
+	$(SUB) VARIANT=release programs cluster-programs
 	$(SUB) VARIANT=test tests
 	@SIM_ARGS='$(SIM_RANGE)' $(RUN) unit cases fuzz sim cluster
 
@@ -180,6 +190,10 @@ cases: deps
 	$(call need,$(CASES),there are no named cases yet (tests/cases/*.c))
 	$(SUB) VARIANT=test cases-programs
 	@$(RUN) cases
+
+cluster: deps
+	$(SUB) VARIANT=release programs cluster-programs
+	@$(RUN) cluster
 
 sim: deps
 	$(call need,$(SIM),$(NO_SIM))
@@ -210,10 +224,8 @@ fuzz: deps-fuzz
 	@SECONDS_EACH=$(SECONDS) TEST=build/fuzz tests/run.sh fuzz-new
 
 bench: deps
-	$(call need,$(BENCHES),there are no benchmarks yet (tools/bench_*.c))
-	$(SUB) VARIANT=release benches
-	@for b in $(patsubst $(B)/%,$(RELEASE)/%,$(BENCHES)); do \
-	    echo "== $$b"; $$b || exit 1; done
+	$(SUB) VARIANT=release $(RELEASE)/eddyd $(RELEASE)/tests/bench/bench
+	@QUICK=$(QUICK) $(RELEASE)/tests/bench/bench $(RELEASE)/eddyd
 
 bench-ring: deps
 	$(call need,$(wildcard tools/bench_ring.c),no tools/bench_ring.c yet)
@@ -243,9 +255,9 @@ clean:
 programs: $(EDDY) $(EDDYD)
 tests: $(UNITS) $(CASES) $(FUZZERS) $(SIM)
 cases-programs: $(CASES)
+cluster-programs: $(CLUSTER)
 sim-program: $(SIM)
 fuzzers: $(FUZZERS)
-benches: $(BENCHES)
 objects: $(patsubst %.c,$(B)/%.o,$(wildcard $(foreach r,$(ROOMS),$(r)/*.c)))
 
 # The default variant's programs are also at the root, as links.
@@ -292,12 +304,26 @@ $(B)/eddy: $(B)/tools/eddy.o $(call libs,tools storage net ring)
 $(B)/bench_%: $(B)/tools/bench_%.o $$(call libs,$$(or $$(BELOW_$$*),$(ROOMS)))
 	$(call link)
 
+# It starts eddyd; itself it is a client.
+$(B)/tests/bench/bench: $(patsubst %.c,$(B)/%.o,$(SRC_bench)) \
+        $(call libs,$(BELOW_net))
+	$(call link)
+
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libunit.a \
         $$(call libs,$$(call rooms_of,$$*))
 	$(call link,$(TEST_LIBS))
 
 $(B)/tests/cases/%: $(B)/tests/cases/%.o $(call libs,unit sim $(ROOMS))
 	$(call link,$(TEST_LIBS))
+
+$(B)/tests/cluster/%: $(B)/tests/cluster/%.o $(call libs,net ring)
+	$(call link)
+
+# Never sanitized: it is loaded before the program's own libraries.
+$(B)/tests/cluster/%.so: tests/cluster/%.c $(B)/flags
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(CC) $(LANGUAGE) $(WARNINGS) -O1 -shared -fPIC -o $@ $<
 
 $(B)/tests/sim/sim: $(B)/tests/sim/sim.o $(call libs,sim $(BELOW_node))
 	$(call link,-lm)

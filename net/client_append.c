@@ -202,11 +202,11 @@ void client_rewind(struct client *c, uint32_t producer, uint64_t number)
 
 /* ---- send -------------------------------------------------------------- */
 
-/* What one batch may take of a credit. */
-static uint64_t share(uint32_t credit, uint32_t in_flight)
+/* What one batch may take of a credit; never more than an entry holds. */
+static uint64_t share(uint32_t credit, uint32_t in_flight, uint32_t most)
 {
     uint32_t left = credit > in_flight ? credit - in_flight : 0;
-    return min_u64(left, credit / 4);
+    return min_u64(min_u64(left, credit / 4), most);
 }
 
 /* Whether a batch that begins with `size` bytes may go out to this link. A
@@ -224,8 +224,10 @@ static bool has_credit(const struct link *link, uint32_t size)
 static struct batch gather(struct client *c, struct producer_line *l,
                            const struct link *link, struct wire_out *o)
 {
-    uint64_t bytes_max = share(link->credit_bytes, link->flight_bytes);
-    uint64_t count_max = share(link->credit_commands, link->flight_commands);
+    uint64_t bytes_max =
+        share(link->credit_bytes, link->flight_bytes, ENTRY_PAYLOAD_BYTES_MAX);
+    uint64_t count_max =
+        share(link->credit_commands, link->flight_commands, ENTRY_COMMANDS_MAX);
     struct batch b = {.first = l->next_send};
     wire_commands_clear(&c->commands);
     while (b.first + b.count < l->first + l->count) {

@@ -289,7 +289,8 @@ enum eddy_error eddy_open(const struct eddy_options *options, struct eddy **out,
     }
     struct eddy *e = mem_alloc(sizeof *e);
     eddy_set_timeout(e, options->timeout_ms);
-    if (options->contacts_file != NULL)
+    /* Of an open cluster nothing would tell whether they are its. */
+    if (options->contacts_file != NULL && options->key_file != NULL)
         e->contacts_file = mem_copy(options->contacts_file,
                                     strlen(options->contacts_file) + 1);
     enum eddy_error err = connect(e, options);

@@ -101,8 +101,8 @@ struct eddy_options {
     size_t node_count;
     const char *key_file;      /* NULL: an open (insecure) cluster */
     const char *contacts_file; /* remembers where the nodes are, so that the
-                                  next connection needs none of `nodes` to be
-                                  up; no secrets. NULL: none */
+                                  next connection needs none of the key file's
+                                  to be up; no secrets. NULL: none */
     uint32_t timeout_ms;       /* of each operation; 0: 30 s */
 };
 

@@ -54,8 +54,7 @@ static void read_known(FILE *f, struct id128 cluster,
         return;
     if (fgets(line, sizeof line, f) == NULL ||
         sscanf(line, "cluster %32s", hex) != 1 ||
-        !id_parse(span_str(hex), &id) ||
-        (!id_is_zero(cluster) && !id_equal(id, cluster)))
+        !id_parse(span_str(hex), &id) || !id_equal(id, cluster))
         return;
     while (fgets(line, sizeof line, f) != NULL) {
         char address[ADDRESS_MAX + 1];
@@ -145,7 +144,9 @@ static enum err read_keys(const struct eddy_options *o, struct keys *keys,
     for (uint32_t i = 0; i < keys->contact_count; i++)
         contact_add(known, known_count, keys->contacts[i].address,
                     keys->contacts[i].public_key);
-    FILE *f = o->contacts_file != NULL ? fopen(o->contacts_file, "r") : NULL;
+    FILE *f = NULL;
+    if (o->contacts_file != NULL && o->key_file != NULL)
+        f = fopen(o->contacts_file, "r");
     if (f != NULL) {
         read_known(f, keys->cluster, known, known_count);
         (void)fclose(f);

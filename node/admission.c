@@ -148,7 +148,12 @@ static enum err ask(struct session *s, const struct client_request *r,
     }
     do_effects(s);
     run(s);
-    if (s->result.err != ERR_OK)
+    if (s->result.err == ERR_UNAVAILABLE && client_record(s->client) == NULL)
+        (void)snprintf(reason, FOUND_REASON_SIZE,
+                       "no node answered: is eddyd running at those addresses "
+                       "(--to), and is the key the join.key of that cluster "
+                       "(--key)?");
+    else if (s->result.err != ERR_OK)
         (void)snprintf(reason, FOUND_REASON_SIZE,
                        "the ring did not answer as hoped (%s: %s)%s%s",
                        err_name(s->result.err), err_text(s->result.err),

@@ -56,6 +56,18 @@ enum err folder_make(const char *dir, char *reason)
     return ERR_OK;
 }
 
+void folder_unmake(const char *dir)
+{
+    static const char *const files[] = {"keys/node.key", "keys/admin.key",
+                                        "keys/join.key", "eddy.conf"};
+    char path[FOLDER_PATH_MAX];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (folder_path(dir, files[i], path))
+            (void)unlink(path);
+    if (folder_path(dir, "keys", path))
+        (void)rmdir(path);
+}
+
 static void read_why(const char *path, char *why, size_t size)
 {
     why[0] = 0;

@@ -22,6 +22,10 @@ bool folder_path(const char *dir, const char *name, char out[FOLDER_PATH_MAX]);
 /* Makes DIR (0700) and DIR/keys. CONFLICT: there is something in DIR. IO. */
 NODISCARD enum err folder_make(const char *dir, char *reason);
 
+/* Takes back what was put into a folder that folder_make has just made, but for
+ * the store (which takes back its own); DIR stays. */
+void folder_unmake(const char *dir);
+
 /* Before serving: DIR is a folder, ours alone (0700), with a store in it, and
  * not BAD. NOT_FOUND: missing or empty; UNSAFE; DAMAGED: it is BAD; IO. */
 NODISCARD enum err folder_check(const char *dir, char *reason);

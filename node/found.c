@@ -224,9 +224,7 @@ static enum err write_cluster(const struct node_config *c,
                               const struct founded *ids, char *reason)
 {
     char conf[FOLDER_PATH_MAX];
-    enum err e = make_folder(c, reason);
-    if (e == ERR_OK)
-        e = write_key(c, "keys/node.key", &f->node_key, reason);
+    enum err e = write_key(c, "keys/node.key", &f->node_key, reason);
     if (e == ERR_OK)
         e = write_key(c, "keys/admin.key", &f->admin_key, reason);
     if (e == ERR_OK)
@@ -264,7 +262,12 @@ enum err found_cluster(const struct node_config *c, struct founded *out,
     *out = (struct founded){0};
     enum err e = decide(c, &f, out, reason);
     if (e == ERR_OK)
+        e = make_folder(c, reason);
+    if (e == ERR_OK) {
         e = write_cluster(c, &f, out, reason);
+        if (e != ERR_OK)
+            folder_unmake(c->data.text);
+    }
     keys_wipe(&f.node_key);
     keys_wipe(&f.admin_key);
     keys_wipe(&f.join_key);
@@ -274,38 +277,49 @@ enum err found_cluster(const struct node_config *c, struct founded *out,
 
 /* ---- one more node ----------------------------------------------------- */
 
+static enum err write_joiner(const struct node_config *c,
+                             const struct keys *node_key,
+                             const struct keys *join_key,
+                             const struct founded *ids, char *reason)
+{
+    char conf[FOLDER_PATH_MAX];
+    enum err e = write_key(c, "keys/node.key", node_key, reason);
+    if (e == ERR_OK)
+        e = write_key(c, "keys/join.key", join_key, reason);
+    if (e == ERR_OK && !folder_path(c->data.text, "eddy.conf", conf))
+        e = bad(reason, "data", c->data.text);
+    if (e != ERR_OK)
+        return e;
+    /* What was asked for stays in force until the ring has it. */
+    struct node_config kept = *c;
+    memcpy(kept.name.text, ids->name, sizeof ids->name);
+    e = config_write(&kept, conf, reason);
+    if (e != ERR_OK)
+        return e;
+    struct store_founding s = {
+        .folder = {.cluster = ids->cluster, .node = ids->node}};
+    return write_store(c, &s, reason);
+}
+
 enum err found_joiner(const struct node_config *c, const struct keys *join_key,
                       struct founded *out, char *reason)
 {
     struct keys node_key;
     struct member member;
-    char conf[FOLDER_PATH_MAX];
     *out = (struct founded){.cluster = join_key->cluster};
     keys_random(out->node.bytes, 16);
     keys_generate(&node_key, out->cluster);
     enum err e = found_member(c, out->node, &node_key, &member, reason);
-    if (e == ERR_OK)
-        e = make_folder(c, reason);
-    if (e == ERR_OK)
-        e = write_key(c, "keys/node.key", &node_key, reason);
-    if (e == ERR_OK)
-        e = write_key(c, "keys/join.key", join_key, reason);
-    if (e == ERR_OK && !folder_path(c->data.text, "eddy.conf", conf))
-        e = bad(reason, "data", c->data.text);
-    if (e == ERR_OK) {
-        /* What was asked for stays in force until the ring has it. */
-        struct node_config kept = *c;
-        memcpy(kept.name.text, member.name, sizeof member.name);
-        e = config_write(&kept, conf, reason);
-    }
-    if (e == ERR_OK) {
-        struct store_founding s = {
-            .folder = {.cluster = out->cluster, .node = out->node}};
-        e = write_store(c, &s, reason);
-    }
-    keys_wipe(&node_key);
     memcpy(out->name, member.name, sizeof out->name);
     memcpy(out->client_address, member.client_address,
            sizeof out->client_address);
+    if (e == ERR_OK)
+        e = make_folder(c, reason);
+    if (e == ERR_OK) {
+        e = write_joiner(c, &node_key, join_key, out, reason);
+        if (e != ERR_OK)
+            folder_unmake(c->data.text);
+    }
+    keys_wipe(&node_key);
     return e;
 }

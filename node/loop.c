@@ -219,8 +219,7 @@ static void do_effects(struct loop *l)
 {
     struct node_effect e;
     while (node_pop(l->node, &e)) {
-        bool is_count =
-            e.kind == NODE_DO_ACQUIRE || e.kind == NODE_DO_RELEASE;
+        bool is_count = e.kind == NODE_DO_ACQUIRE || e.kind == NODE_DO_RELEASE;
         if (!l->is_over || is_count)
             do_effect(l, &e);
         else if (e.kind == NODE_DO_READ)
@@ -358,7 +357,8 @@ static void serve(struct loop *l)
         ask_space(l, now);
         if (ready[1])
             take_signal(l);
-        complete(l);
+        if (ready[0])
+            complete(l);
         receive(l);
     }
     do_effects(l); /* what completions have left */

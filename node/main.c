@@ -340,18 +340,23 @@ static int serve(const struct node_config *c, struct loop_cfg *l,
 
 /* ---- faults ------------------------------------------------------------ */
 
-static const char *bus_dir;
+static const char *fault_dir;
 
-/* SIGBUS: the device could not give a page of the map. The folder is bad. */
-static void on_bus(int signal)
+/* Damage that was met in the middle of things: the folder is bad (S24). */
+static void on_damage(const char *why)
 {
-    static const char why[] = "a page of the store could not be read";
-    (void)signal;
-    folder_mark_bad(bus_dir, why);
-    ssize_t wrote = write(STDERR_FILENO, why, sizeof why - 1);
+    folder_mark_bad(fault_dir, why);
+    ssize_t wrote = write(STDERR_FILENO, why, strlen(why));
     wrote = write(STDERR_FILENO, "\n", 1);
     (void)wrote;
     _exit(EXIT_FOLDER);
+}
+
+/* SIGBUS: the device could not give a page of the map. */
+static void on_bus(int signal)
+{
+    (void)signal;
+    on_damage("a page of the store could not be read");
 }
 
 /* An assertion, ours or a library's, has said why already. */
@@ -364,7 +369,7 @@ static void on_abort(int signal)
 /* Before the store's first page is touched. */
 static void catch_faults(const char *dir)
 {
-    bus_dir = dir;
+    fault_dir = dir;
     struct sigaction bus = {.sa_handler = on_bus};
     struct sigaction broken = {.sa_handler = on_abort};
     (void)sigaction(SIGBUS, &bus, NULL);
@@ -374,7 +379,8 @@ static void catch_faults(const char *dir)
 static int open_and_serve(const struct node_config *c, struct loop_cfg *l)
 {
     char reason[FOUND_REASON_SIZE];
-    struct store_lmdb_cfg cfg = {.path = c->data.text, .bytes = loop_bytes};
+    struct store_lmdb_cfg cfg = {
+        .path = c->data.text, .bytes = loop_bytes, .on_broken = on_damage};
     if (!config_size(c->map_size.text, &cfg.map_bytes))
         return fail(EXIT_USAGE, "map-size is a size like 1T");
     catch_faults(c->data.text);

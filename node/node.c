@@ -145,7 +145,7 @@ struct node_timing node_timing_default(void)
         .probe_interval_ms = PROBE_INTERVAL_MS,
         .probe_timeout_ms = PROBE_TIMEOUT_MS,
         .suspicion_ms = SUSPICION_MS,
-        .push_pull_ms = 30000,
+        .push_pull_ms = PUSH_PULL_MS,
         .join_wait_ms = JOIN_WAIT_MS,
         .record_interval_ms = RECORD_INTERVAL_MS,
         .record_ask_ms = 200,
@@ -579,6 +579,7 @@ const struct swim *node_swim(const struct node *n)
 
 void node_check(const struct node *n)
 {
+    size_t hard = 0, log = 0;
     for (uint32_t i = 0; i < n->group_count; i++) {
         const struct group *g = n->groups[i];
         if (g == NULL)
@@ -586,11 +587,14 @@ void node_check(const struct node *n)
         raft_check(g->raft);
         if (g->streams != NULL)
             streams_check(g->streams);
+        hard += g->is_hard_waiting;
+        log += g->log_commands.count;
         ASSERT(g->stored <= g->stored_pending);
         ASSERT(g->stored_pending <= g->applied);
         ASSERT(g->is_quarantined || !RULE(T19) ||
                g->applied <= raft_applicable(g->raft));
     }
+    ASSERT(hard == n->hard_waiting && log == n->log_waiting);
     if (n->is_swim_open)
         swim_check(&n->swim);
 }

@@ -43,7 +43,7 @@ struct node_timing {
     uint32_t join_wait_ms;       /* joins that wait this long are one record */
     uint32_t record_interval_ms; /* automatic records, at most one each */
     uint32_t record_ask_ms;      /* asking a peer for a newer record */
-    uint32_t lane_timeout_ms;    /* no echo for this long: all is lost */
+    uint32_t lane_timeout_ms;    /* no echo for so long: all is lost */
     uint32_t walk_ms;            /* how often a leader looks at its row */
     uint32_t calm_ms;            /* a node seen dead leads again after this */
     uint32_t orphan_ms;          /* no leader for this long: ask the members */

@@ -40,15 +40,15 @@ static struct store_command *add_of(struct node *n, const struct group *g,
     return c;
 }
 
-static struct cycle_mark *mark(struct node *n, const struct group *g)
+static struct cycle_mark *mark(struct node *n, struct group *g)
 {
     struct queue *marks = &n->cycle.marks;
-    for (size_t i = marks->count; i > 0; i--) {
-        struct cycle_mark *m = node_queue_at(marks, i - 1);
-        if (m->group == g->id && m->incarnation == g->incarnation)
-            return m;
-    }
+    uint64_t number = n->cycle.number + 1; /* of the one that is being cut */
+    if (g->marked_in == number)
+        return node_queue_at(marks, g->mark_at);
     struct cycle_mark *m = node_queue_push(marks);
+    g->marked_in = number;
+    g->mark_at = (uint32_t)(marks->count - 1);
     m->group = g->id;
     m->incarnation = g->incarnation;
     return m;
@@ -76,11 +76,13 @@ static void add_extras(struct node *n)
 
 static void add_hard(struct node *n)
 {
-    for (uint32_t i = 0; i < n->group_count; i++) {
+    for (uint32_t i = 0; n->hard_waiting > 0; i++) {
+        ASSERT(i < n->group_count);
         struct group *g = n->groups[i];
         if (g == NULL || !g->is_hard_waiting)
             continue;
         g->is_hard_waiting = false;
+        n->hard_waiting--;
         add_of(n, g, STORE_HARD)->hard = g->hard;
         mark(n, g)->hard_write = g->hard_write;
     }
@@ -103,6 +105,7 @@ static size_t add_log_of(struct node *n, struct group *g)
         }
         m->log_write = c->write;
         node_queue_pop(&g->log_commands);
+        n->log_waiting--;
     }
     return bytes;
 }
@@ -110,18 +113,10 @@ static size_t add_log_of(struct node *n, struct group *g)
 static void add_log(struct node *n)
 {
     size_t bytes = 0;
-    bool has_more = true;
-    while (has_more && bytes < COMMIT_A_BYTES) {
-        has_more = false;
-        for (uint32_t k = 0; k < n->group_count && bytes < COMMIT_A_BYTES;
-             k++) {
-            uint32_t i = (n->cursor_a + k) % n->group_count;
-            struct group *g = n->groups[i];
-            if (g == NULL || g->log_commands.count == 0)
-                continue;
+    for (uint32_t k = 0; n->log_waiting > 0 && bytes < COMMIT_A_BYTES; k++) {
+        struct group *g = n->groups[(n->cursor_a + k) % n->group_count];
+        if (g != NULL && g->log_commands.count > 0)
             bytes += add_log_of(n, g);
-            has_more = has_more || g->log_commands.count > 0;
-        }
     }
     n->cursor_a = n->group_count == 0 ? 0 : (n->cursor_a + 1) % n->group_count;
 }
@@ -181,7 +176,8 @@ static void add_lazy(struct node *n)
     bool is_cycle_due = n->cycle.count > 0;
     size_t bytes = 0;
     uint32_t from = n->cursor_b;
-    for (uint32_t k = 0; k < n->group_count && bytes < COMMIT_B_BYTES; k++) {
+    uint32_t count = n->unstored_entries == 0 ? 0 : n->group_count;
+    for (uint32_t k = 0; k < count && bytes < COMMIT_B_BYTES; k++) {
         uint32_t i = (from + k) % n->group_count;
         struct group *g = n->groups[i];
         if (g != NULL && portion_is_due(n, g, is_cycle_due)) {

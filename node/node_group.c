@@ -55,7 +55,9 @@ void node_group_free(struct node *n, struct group *g)
         if (c->item != NULL)
             item_unref(&n->pool, c->item);
         node_queue_pop(&g->log_commands);
+        n->log_waiting--;
     }
+    n->hard_waiting -= g->is_hard_waiting;
     while (g->images.count > 0) {
         struct images *i = node_queue_at(&g->images, 0);
         n->unstored_entries--;
@@ -88,8 +90,10 @@ struct id128 node_group_hint(const struct group *g)
 
 /* ---- raft's effects ---------------------------------------------------- */
 
-static void queue_log(struct group *g, const struct raft_effect *e)
+static void queue_log(struct node *n, struct group *g,
+                      const struct raft_effect *e)
 {
+    n->log_waiting++;
     struct log_command *c = node_queue_push(&g->log_commands);
     c->is_truncate = e->kind == RAFT_DO_TRUNCATE;
     c->item = c->is_truncate ? NULL : e->item;
@@ -128,6 +132,7 @@ static void role_changed(struct node *n, struct group *g)
     if (is_leader && (!was_leader || is_new_term)) {
         node_log(n, NODE_DEBUG, "leads group %u in term %llu", g->id,
                  (unsigned long long)term);
+        g->led_since_ms = n->now_ms;
         node_group_speculate(g);
     }
 }
@@ -141,13 +146,14 @@ static void drain_raft(struct node *n, struct group *g)
             node_peer_raft(n, g, &e.msg);
             break;
         case RAFT_DO_HARD:
+            n->hard_waiting += !g->is_hard_waiting;
             g->is_hard_waiting = true;
             g->hard = e.hard;
             g->hard_write = e.write;
             break;
         case RAFT_DO_LOG:
         case RAFT_DO_TRUNCATE:
-            queue_log(g, &e);
+            queue_log(n, g, &e);
             break;
         case RAFT_DO_ROLE:
             role_changed(n, g);

@@ -101,6 +101,8 @@ struct group {
     enum raft_role role; /* as last seen */
     uint64_t role_term;
     /* storage */
+    uint64_t marked_in; /* the cycle that has a mark of this group, */
+    uint32_t mark_at;   /* and which of its marks */
     bool is_hard_waiting;
     struct raft_hard_state hard;
     uint64_t hard_write;
@@ -123,6 +125,7 @@ struct group {
     struct queue questions;
     uint64_t next_entry_time_ms; /* what this leader stamps never goes back */
     /* walking */
+    uint64_t led_since_ms;
     uint64_t handed_over_ms;
     uint32_t hand_over_backoff;
     uint64_t asked_ms;  /* orphans */
@@ -161,6 +164,7 @@ struct peer {
     /* entries lane, out */
     uint64_t entries_number;
     uint32_t window_bytes; /* in flight */
+    uint64_t echo_ms;      /* when something of it was last echoed */
     struct queue sent;
     struct queue waiting; /* uint32_t: groups that may have entries for it */
     uint8_t waiting_set[(GROUPS_MAX + 7) / 8];
@@ -216,11 +220,11 @@ struct cycle {
     struct store_command *commands;
     size_t count, capacity;
     struct store_batch batch;
-    struct queue items;  /* struct item *: held until done */
-    struct queue marks;  /* struct cycle_mark */
-    struct queue spans;  /* struct span *: image lists to free */
+    struct queue items;   /* struct item *: held until done */
+    struct queue marks;   /* struct cycle_mark */
+    struct queue spans;   /* struct span *: image lists to free */
     struct queue orphans; /* struct buf: rows in it of groups that went */
-    struct queue extras; /* struct extra: in this cycle */
+    struct queue extras;  /* struct extra: in this cycle */
     uint32_t sweeps;
 };
 
@@ -267,9 +271,10 @@ struct node {
     size_t peer_count;
 
     struct cycle cycle;
-    struct queue extras;         /* waiting */
-    struct queue sweeps;         /* struct sweep */
-    uint32_t cursor_a, cursor_b; /* round-robin over groups */
+    size_t hard_waiting, log_waiting; /* of all groups, for the next cycle */
+    struct queue extras;              /* waiting */
+    struct queue sweeps;              /* struct sweep */
+    uint32_t cursor_a, cursor_b;      /* round-robin over groups */
     uint64_t last_txn;
     uint64_t tombstones[GROUPS_MAX];   /* only ids above are accepted */
     uint32_t incarnations[GROUPS_MAX]; /* the last that was dropped */

@@ -390,6 +390,7 @@ static void echo_received(struct node *n, struct peer *p,
         struct sent *s = node_queue_at(&p->sent, 0);
         if (s->number > e->received)
             break;
+        p->echo_ms = n->now_ms;
         if (RULE(T32) && s->number >= e->missing_first &&
             s->number <= e->missing_last)
             reset_groups(n, p, s);
@@ -407,7 +408,10 @@ void node_peers_tick(struct node *n)
         link_peer(n, p);
         if (p->sent.count > 0) {
             const struct sent *oldest = node_queue_at(&p->sent, 0);
-            if (node_has_timed_out(n->now_ms, oldest->at_ms,
+            /* On a slow line a whole window takes longer than that; but
+             * something of it comes in all the time. */
+            uint64_t since = max_u64(oldest->at_ms, p->echo_ms);
+            if (node_has_timed_out(n->now_ms, since,
                                    n->cfg.timing.lane_timeout_ms)) {
                 for (size_t k = 0; k < p->sent.count; k++)
                     reset_groups(n, p, node_queue_at(&p->sent, k));
@@ -633,8 +637,12 @@ void node_recv_peer(struct node *n, struct span message, uint64_t handle,
     struct frame_iter it;
     struct frame f;
     wire_frame_begin(&it, &in);
-    while (wire_frame_next(&it, &f))
+    while (wire_frame_next(&it, &f)) {
         frame_received(n, p, &f, handle);
+        /* A record may say that the sender has left. */
+        if (f.kind == FRAME_RECORD && node_peer(n, in.header.from) == NULL)
+            break;
+    }
     n->dropped += it.skipped;
 }
 

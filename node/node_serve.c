@@ -41,8 +41,12 @@ static void end_response(struct node *n, uint64_t connection,
                          struct wire_out *m, const struct response *r)
 {
     struct response full = *r;
+    /* While there is room, one client alone may keep the disk busy; more
+     * bytes than these would only wait longer. */
+    bool has_room = n->client_bytes < CLIENTS_BYTES_MAX / 4;
     full.credit_bytes = CLIENT_CREDIT_BYTES;
-    full.credit_commands = CLIENT_CREDIT_COMMANDS;
+    full.credit_commands =
+        has_room ? CLIENT_CREDIT_COMMANDS_MAX : CLIENT_CREDIT_COMMANDS;
     wire_response_write(m, &full);
     wire_end(m);
     node_send_client(n, connection, m);

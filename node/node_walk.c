@@ -59,6 +59,9 @@ static uint32_t row_nodes(const struct node *n, uint32_t group,
 static void hand_over(struct node *n, struct group *g, struct replica to)
 {
     uint32_t wait_ms = n->cfg.timing.election_ms << g->hand_over_backoff;
+    /* Whom the row prefers may have handed it over just now, since it stops. */
+    if (!node_has_timed_out(n->now_ms, g->led_since_ms, n->cfg.timing.stop_ms))
+        return;
     if (g->handed_over_ms != 0 &&
         !node_has_timed_out(n->now_ms, g->handed_over_ms, wait_ms))
         return;

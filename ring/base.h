@@ -36,7 +36,7 @@ _Noreturn void assert_failed(const char *cond, const char *file, int line);
     X(CONFLICT, 7, "no", "what is there differs from what was expected")       \
     X(OUT_OF_ORDER, 8, "no", "a number before this one is missing")            \
     X(EXPIRED, 9, "?", "the producer or its number is no longer remembered")   \
-    X(FENCED, 10, "?", "a newer instance of this producer has taken over")    \
+    X(FENCED, 10, "?", "a newer instance of this producer has taken over")     \
     X(TOO_LARGE, 11, "no", "over a limit of size or count")                    \
     X(NO_SPACE, 12, "no", "the disk or the map is nearly full")                \
     X(BUSY, 13, "no", "too much is waiting; try again later")                  \

@@ -54,21 +54,22 @@
 #define LANE_WINDOW_TRANSFER_BYTES (1 * MIB)
 #define GROUP_SHARE_BYTES          (256 * KIB) /* of one message, unless alone */
 #define CLIENT_CREDIT_BYTES        (1 * MIB)
-#define CLIENT_CREDIT_COMMANDS     256u
+#define CLIENT_CREDIT_COMMANDS     256u /* at first, and of a busy node */
+#define CLIENT_CREDIT_COMMANDS_MAX 1024u
 #define CLIENTS_BYTES_MAX          (64 * MIB) /* all clients of a node */
 #define READ_BYTES_MAX             (1 * MIB)  /* one answer to a read */
 #define SWIM_BYTES_MAX             1400u
 #define SWIM_META_BYTES_MAX        64u
 
 /* ---- sockets (HWMs count messages, per connection) --------------------- */
-#define PEER_HWM           256u /* control and entries */
-#define TRANSFER_HWM       4u
-#define CLIENT_RECEIVE_HWM 4u
+#define PEER_HWM            256u /* control and entries */
+#define TRANSFER_HWM        4u
+#define CLIENT_RECEIVE_HWM  4u
 #define CLIENT_REQUESTS_MAX 64u /* unanswered, at one node */
 /* Their queue, and that of their answers. A pipe of libzmq hears that messages
  * were read only after every (HWM + 1) / 2 of them, and looks full until then:
  * half of it must be room enough. */
-#define CLIENT_HWM (2 * CLIENT_REQUESTS_MAX)
+#define CLIENT_HWM         (2 * CLIENT_REQUESTS_MAX)
 #define RECEIVE_BUDGET     64u /* messages of one port in a turn of the loop */
 #define HANDSHAKE_MS       4000u
 #define CONNECT_MS         3000u

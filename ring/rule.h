@@ -46,7 +46,7 @@
     X(R14, "prev index and term must match")                                   \
     X(T1, "a stored state is one entry's, from after-images")                  \
     X(T3, "writes need acks voters")                                           \
-    X(T4, "what was read for a follower is sent only if it is still the log") \
+    X(T4, "what was read for a follower is sent only if it is still the log")  \
     X(T5, "an answer waits for the entry of its very term")                    \
     X(T7, "no message creates a replica")                                      \
     X(T8, "ids hold the ordinal too")                                          \

@@ -13,11 +13,11 @@
  * acknowledgements wait for. B: everything lazy (portions of applied state,
  * sweeps). The core puts all waiting hard state in first, then log, then B.
  *
- * Layout (LMDB: five databases; keys big-endian, beginning with group be32,
+ * Layout (LMDB: four databases; keys big-endian, beginning with group be32,
  * incarnation be32; storage/README.md draws it):
- *   log      | index be64                     manifest
- *   payload  | index be64, ordinal be16, chunk be16   header + bytes, at most
- *              PAYLOAD_ROW_BYTES_MAX; a run is cut into chunks back to back
+ *   log      | index be64, ordinal be16, chunk be16   payload: header + bytes,
+ *              at most PAYLOAD_ROW_BYTES_MAX; a run is cut into chunks back to
+ *              back; the entry's manifest is behind them, at ffff, ffff
  *   index    | stream index be64, ordinal be16, first seq be64   a run row
  *   state    | the row key of ring/rows.h (group 0: of ring/record.h)
  *   meta     folder, boot, record, and per group: replica, hard, applied,
@@ -301,6 +301,9 @@ struct store_lmdb_cfg {
     uint64_t map_bytes;
     store_bytes_fn bytes;
     void *bytes_ctx;
+    /* LMDB found its own pages senseless: the folder is damaged (S24). Called
+     * in whatever thread; does not return. NULL: the process aborts. */
+    void (*on_broken)(const char *why);
 };
 /* IN_USE: there is an environment already (one is never overwritten, not even
  * what a founding that was cut short has left: remove the folder); IO. The

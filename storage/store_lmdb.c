@@ -1,6 +1,6 @@
 /* store_lmdb.c - the environment: founding, opening, closing, space.
  *
- * One environment, five databases, all opened in one write transaction at the
+ * One environment, four databases, all opened in one write transaction at the
  * start; MDB_NOTLS and otherwise default flags, so that a commit which returns
  * is on the disk (PITFALLS A2); a huge map of fixed size; file mode 0600. No
  * page is touched before the file is known to be as long as its meta page
@@ -24,8 +24,9 @@
 #define COUNT_EVERY 256u
 
 static const char *const db_names[STORE_DB_COUNT] = {
-    [STORE_DB_LOG] = "log",     [STORE_DB_PAYLOAD] = "payload",
-    [STORE_DB_INDEX] = "index", [STORE_DB_STATE] = "state",
+    [STORE_DB_LOG] = "log",
+    [STORE_DB_INDEX] = "index",
+    [STORE_DB_STATE] = "state",
     [STORE_DB_META] = "meta",
 };
 
@@ -162,7 +163,15 @@ static struct store_lmdb *lmdb_new(const struct store_lmdb_cfg *cfg)
     s->path = mem_copy(cfg->path, strlen(cfg->path) + 1);
     s->bytes = cfg->bytes;
     s->bytes_ctx = cfg->bytes_ctx;
+    s->on_broken = cfg->on_broken;
     return s;
+}
+
+static void lmdb_broken(MDB_env *env, const char *why)
+{
+    const struct store_lmdb *s = mdb_env_get_userctx(env);
+    if (s->on_broken != NULL)
+        s->on_broken(why);
 }
 
 static void lmdb_close(struct store *base)
@@ -180,6 +189,10 @@ static void lmdb_close(struct store *base)
 static enum err open_env(struct store_lmdb *s, uint64_t map_bytes)
 {
     int rc = mdb_env_create(&s->env);
+    if (rc == 0)
+        rc = mdb_env_set_userctx(s->env, s);
+    if (rc == 0)
+        rc = mdb_env_set_assert(s->env, lmdb_broken);
     if (rc == 0)
         rc = mdb_env_set_mapsize(s->env, (size_t)map_bytes);
     if (rc == 0)

@@ -18,6 +18,7 @@ struct store_lmdb {
     char *path;
     store_bytes_fn bytes;
     void *bytes_ctx;
+    void (*on_broken)(const char *why);
     struct store_ledger ledger;
     MDB_txn *txn; /* the write transaction under way */
     /* S22: a commit has failed, and there is never another */

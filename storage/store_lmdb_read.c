@@ -140,8 +140,8 @@ static enum err payload(void *ctx, struct store_place place, struct position at,
                                                  at, (uint16_t)chunk);
         MDB_val k = store_lmdb_val(store_key_span(&key));
         MDB_val v;
-        enum err err = store_lmdb_err(
-            mdb_get(r->txn, r->s->dbi[STORE_DB_PAYLOAD], &k, &v));
+        enum err err =
+            store_lmdb_err(mdb_get(r->txn, r->s->dbi[STORE_DB_LOG], &k, &v));
         if (err != ERR_OK)
             return err;
         uint32_t run_bytes;

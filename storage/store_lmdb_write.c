@@ -194,7 +194,7 @@ static enum err write_run(struct store_lmdb *s, const struct store_held *h,
             store_key_payload(h->view.group, h->view.incarnation, at, chunk);
         uint8_t *row;
         enum err err =
-            reserve(s, STORE_DB_PAYLOAD, store_key_span(&key),
+            reserve(s, STORE_DB_LOG, store_key_span(&key),
                     STORE_PAYLOAD_HEADER_BYTES + size, MDB_NOOVERWRITE, &row);
         if (err != ERR_OK)
             return err;
@@ -248,11 +248,10 @@ static enum err write_truncate(struct store_lmdb *s, const struct store_held *h,
                                uint64_t index)
 {
     uint32_t group = h->view.group, incarnation = h->view.incarnation;
-    struct store_key from = store_key_log(group, incarnation, index);
+    struct store_key from =
+        store_key_payload(group, incarnation, (struct position){index, 0}, 0);
     struct store_key end = store_key_first(group, incarnation + 1);
     enum err err = remove_all(s, STORE_DB_LOG, from, end);
-    if (err == ERR_OK)
-        err = remove_all(s, STORE_DB_PAYLOAD, from, end);
     if (err == ERR_OK)
         err =
             remove_all(s, STORE_DB_META, replica_key(h, STORE_META_RUN, index),
@@ -316,8 +315,8 @@ static enum err write_portion(struct store_lmdb *s, const struct store_held *h,
 static enum err write_sweep(struct store_lmdb *s, const struct store_command *c,
                             bool *is_swept)
 {
-    static const enum store_db dbs[] = {STORE_DB_PAYLOAD, STORE_DB_LOG,
-                                        STORE_DB_INDEX, STORE_DB_STATE};
+    static const enum store_db dbs[] = {STORE_DB_LOG, STORE_DB_INDEX,
+                                        STORE_DB_STATE};
     struct store_key from = store_key_first(c->group, 0);
     struct store_key end = store_key_first(c->group, c->incarnation + 1);
     uint64_t left = c->count;

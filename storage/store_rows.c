@@ -1,9 +1,14 @@
 /* store_rows.c - see store_rows.h. */
 #include "storage/store_rows.h"
 
-static_assert(STORE_LOG_KEY_BYTES == STORE_GROUP_KEY_BYTES + 8, "index");
-static_assert(STORE_PAYLOAD_KEY_BYTES == STORE_LOG_KEY_BYTES + 4,
-              "ordinal and chunk");
+/* Where the parts of a key in `log` begin. */
+#define LOG_INDEX_AT   STORE_GROUP_KEY_BYTES
+#define LOG_ORDINAL_AT (LOG_INDEX_AT + 8u)
+#define LOG_CHUNK_AT   (LOG_ORDINAL_AT + 2u)
+
+static_assert(STORE_LOG_KEY_BYTES == LOG_CHUNK_AT + 2u, "chunk");
+static_assert(ENTRY_COMMANDS_MAX <= UINT16_MAX,
+              "no command has the manifest's ordinal");
 static_assert(STORE_META_KEY_BYTES == STORE_GROUP_KEY_BYTES + 9,
               "kind and number");
 static_assert(ENTRY_PAYLOAD_BYTES_MAX / STORE_CHUNK_BYTES < UINT16_MAX,
@@ -25,23 +30,28 @@ struct store_key store_key_first(uint32_t group, uint32_t incarnation)
     return key;
 }
 
+static struct store_key log_key(uint32_t group, uint32_t incarnation,
+                                uint64_t index, uint16_t ordinal,
+                                uint16_t chunk)
+{
+    struct store_key key = store_key_first(group, incarnation);
+    put_be64(key.bytes + LOG_INDEX_AT, index);
+    put_be16(key.bytes + LOG_ORDINAL_AT, ordinal);
+    put_be16(key.bytes + LOG_CHUNK_AT, chunk);
+    key.size = STORE_LOG_KEY_BYTES;
+    return key;
+}
+
 struct store_key store_key_log(uint32_t group, uint32_t incarnation,
                                uint64_t index)
 {
-    struct store_key key = store_key_first(group, incarnation);
-    put_be64(key.bytes + STORE_GROUP_KEY_BYTES, index);
-    key.size = STORE_LOG_KEY_BYTES;
-    return key;
+    return log_key(group, incarnation, index, UINT16_MAX, UINT16_MAX);
 }
 
 struct store_key store_key_payload(uint32_t group, uint32_t incarnation,
                                    struct position at, uint16_t chunk)
 {
-    struct store_key key = store_key_log(group, incarnation, at.index);
-    put_be16(key.bytes + STORE_LOG_KEY_BYTES, at.ordinal);
-    put_be16(key.bytes + STORE_LOG_KEY_BYTES + 2, chunk);
-    key.size = STORE_PAYLOAD_KEY_BYTES;
-    return key;
+    return log_key(group, incarnation, at.index, at.ordinal, chunk);
 }
 
 struct store_key store_key_meta(uint32_t group, uint32_t incarnation,
@@ -280,7 +290,7 @@ void store_put_payload_header(uint8_t out[STORE_PAYLOAD_HEADER_BYTES],
                               struct span key, uint32_t run_bytes,
                               uint32_t row_bytes)
 {
-    ASSERT(key.size == STORE_PAYLOAD_KEY_BYTES);
+    ASSERT(key.size == STORE_LOG_KEY_BYTES);
     struct enc e = enc_of(out, STORE_PAYLOAD_HEADER_BYTES);
     enc_bytes(&e, key.data, key.size);
     enc_u32(&e, run_bytes);
@@ -291,17 +301,17 @@ void store_put_payload_header(uint8_t out[STORE_PAYLOAD_HEADER_BYTES],
 bool store_get_payload(struct span key, struct span stored, uint32_t *run_bytes,
                        struct span *bytes)
 {
-    if (key.size != STORE_PAYLOAD_KEY_BYTES)
+    if (key.size != STORE_LOG_KEY_BYTES)
         return false;
     struct dec d = dec_of(stored);
-    struct span repeated = dec_bytes(&d, STORE_PAYLOAD_KEY_BYTES);
+    struct span repeated = dec_bytes(&d, STORE_LOG_KEY_BYTES);
     *run_bytes = dec_u32(&d);
     uint32_t row_bytes = dec_u32(&d);
     *bytes = dec_bytes(&d, row_bytes);
     if (!dec_done(&d) || !span_equal(repeated, key))
         return false;
-    uint64_t begin = (uint64_t)get_be16(key.data + STORE_LOG_KEY_BYTES + 2) *
-                     STORE_CHUNK_BYTES;
+    uint64_t begin =
+        (uint64_t)get_be16(key.data + LOG_CHUNK_AT) * STORE_CHUNK_BYTES;
     return *run_bytes <= ENTRY_PAYLOAD_BYTES_MAX && begin < *run_bytes &&
            row_bytes == min_u64(*run_bytes - begin, STORE_CHUNK_BYTES);
 }

@@ -6,11 +6,15 @@
  * had its worst bugs (PITFALLS A18). The row key of `state` is therefore
  * padded with zeros, its length behind it, which keeps the order.
  *
- *   log      group incarnation index                          16 bytes
- *   payload  group incarnation index ordinal chunk            20
+ *   log      group incarnation index ordinal chunk            20 bytes
  *   index    group incarnation | run key (18)                 26
  *   state    group incarnation | row key padded (24) size u8  33
  *   meta     group incarnation kind u8 number be64            17
+ *
+ * An entry's rows in `log` are neighbours: its payload's, then its manifest's,
+ * under the highest ordinal and chunk. A commit holds entries of many groups,
+ * and each leaf that it changes is a page to write (and to sync): two
+ * databases would have twice as many.
  *
  * Values are little-endian. Each ends with 8 bytes of checksum over key and
  * value (S24), payload rows excepted: they begin with a header instead
@@ -23,22 +27,20 @@
 
 enum store_db {
     STORE_DB_LOG,
-    STORE_DB_PAYLOAD,
     STORE_DB_INDEX,
     STORE_DB_STATE,
     STORE_DB_META,
 };
-#define STORE_DB_COUNT 5u
+#define STORE_DB_COUNT 4u
 
 /* ---- keys -------------------------------------------------------------- */
 
-#define STORE_GROUP_KEY_BYTES   8u /* what every key begins with */
-#define STORE_LOG_KEY_BYTES     16u
-#define STORE_PAYLOAD_KEY_BYTES 20u
-#define STORE_INDEX_KEY_BYTES   (STORE_GROUP_KEY_BYTES + RUN_KEY_BYTES)
-#define STORE_STATE_KEY_BYTES   (STORE_GROUP_KEY_BYTES + ROW_KEY_BYTES_MAX + 1u)
-#define STORE_META_KEY_BYTES    17u
-#define STORE_KEY_BYTES_MAX     STORE_STATE_KEY_BYTES
+#define STORE_GROUP_KEY_BYTES 8u /* what every key begins with */
+#define STORE_LOG_KEY_BYTES   20u
+#define STORE_INDEX_KEY_BYTES (STORE_GROUP_KEY_BYTES + RUN_KEY_BYTES)
+#define STORE_STATE_KEY_BYTES (STORE_GROUP_KEY_BYTES + ROW_KEY_BYTES_MAX + 1u)
+#define STORE_META_KEY_BYTES  17u
+#define STORE_KEY_BYTES_MAX   STORE_STATE_KEY_BYTES
 
 struct store_key {
     uint8_t bytes[STORE_KEY_BYTES_MAX];
@@ -75,6 +77,7 @@ enum store_meta {
 
 /* The first key of an incarnation, in any database (a prefix of its keys). */
 struct store_key store_key_first(uint32_t group, uint32_t incarnation);
+/* The manifest's row of an entry: behind those of its payload. */
 struct store_key store_key_log(uint32_t group, uint32_t incarnation,
                                uint64_t index);
 struct store_key store_key_payload(uint32_t group, uint32_t incarnation,
@@ -158,7 +161,7 @@ NODISCARD bool store_get_config(struct span value, uint64_t index,
 
 /* ---- payload rows ------------------------------------------------------ */
 
-#define STORE_PAYLOAD_HEADER_BYTES (STORE_PAYLOAD_KEY_BYTES + 8u)
+#define STORE_PAYLOAD_HEADER_BYTES (STORE_LOG_KEY_BYTES + 8u)
 /* Bytes of a run in each of its rows but the last, which is not padded: the
  * least file for the least churn (PITFALLS A17). */
 #define STORE_CHUNK_BYTES (PAYLOAD_ROW_BYTES_MAX - STORE_PAYLOAD_HEADER_BYTES)

@@ -172,7 +172,8 @@ static int get_stream(struct get *g, struct eddy *e)
         return cli_fail(g->cli, CLI_USAGE, "IO", "cannot write to %s: %s",
                         g->path, strerror(errno));
     int code = close_output(g, copy_segments(g, e, &s));
-    if (code == CLI_DONE && g->path != NULL && !g->cli->is_quiet) {
+    bool is_told = g->path != NULL && (!g->cli->is_quiet || g->cli->is_json);
+    if (code == CLI_DONE && is_told) {
         print_summary(g);
         code = cli_flush(g->cli, code);
     }

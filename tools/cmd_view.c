@@ -37,6 +37,7 @@ static void take_answer(void *context, const uint8_t node[16],
     if (slot == SLOT_NONE)
         return; /* the record in use is newer than ours */
     struct cmd_view_node *n = &v->nodes[slot];
+    n->is_denied = error == EDDY_DENIED;
     if (error != EDDY_OK)
         return;
     buf_append(&n->bytes, bytes, size);
@@ -93,6 +94,18 @@ static enum eddy_error take_record(struct eddy *e, struct cmd_view *v)
     return (enum eddy_error)decoded;
 }
 
+/* What could only be guessed without a single answer, is not. */
+static bool is_denied(const struct cmd_view *v)
+{
+    bool is_any = false;
+    for (uint16_t i = 0; i < v->record->member_count; i++) {
+        if (v->nodes[i].has_answered)
+            return false;
+        is_any = is_any || v->nodes[i].is_denied;
+    }
+    return is_any;
+}
+
 struct cmd_view *cmd_view_take(struct eddy *e, uint32_t wait_ms,
                                enum eddy_error *err)
 {
@@ -101,6 +114,8 @@ struct cmd_view *cmd_view_take(struct eddy *e, uint32_t wait_ms,
     *err = take_record(e, v);
     if (*err == EDDY_OK)
         *err = eddy_ring_status(e, wait_ms, take_answer, v);
+    if (*err == EDDY_OK && is_denied(v))
+        *err = EDDY_DENIED;
     if (*err != EDDY_OK) {
         cmd_view_free(v);
         return NULL;
@@ -178,7 +193,7 @@ static void find_down(const struct cmd_view *v, struct findings *f)
     bool is_down[MEMBERS_MAX] = {false};
     uint32_t count = 0, alive_to_others = 0;
     uint64_t since = 0;
-    char names[160], after[CLI_TEXT_SIZE];
+    char names[160];
     for (uint32_t i = 0; i < v->record->member_count; i++) {
         const struct cmd_view_node *n = &v->nodes[i];
         if (!n->is_asked || n->has_answered)
@@ -189,14 +204,14 @@ static void find_down(const struct cmd_view *v, struct findings *f)
         since = max_u64(since, n->dead_ms);
     }
     name_members(v, is_down, names, sizeof names);
+    /* It may have died just now, or be out of the client's reach alone. */
     const char *hint =
         alive_to_others == count
-            ? "; but the others see it alive: is its client address right?"
-            : "";
+            ? ", though the others see it alive; if that stays so, its client "
+              "address is wrong"
+            : ": start eddyd there again";
     add(f, "NODE_DOWN", VIEW_WARN, count, since > 0 ? since : UINT64_MAX,
-        "%s: no answer%s: start eddyd there again; after %s without it its "
-        "copies are made anew elsewhere",
-        names, hint, cli_duration(v->record->out_after_ms, after));
+        "%s: no answer%s", names, hint);
 }
 
 static uint32_t live_voters(const struct status_group *g)

@@ -14,6 +14,7 @@
 struct cmd_view_node {
     bool is_asked; /* members that have not left are */
     bool has_answered;
+    bool is_denied;       /* our key may not look at it */
     struct buf bytes;     /* the answer; `self` borrows from it */
     struct status self;   /* if has_answered */
     uint32_t leaders;     /* partitions that it leads, and is ready to */
@@ -40,7 +41,8 @@ struct cmd_view {
 };
 
 /* Asks; members that do not answer within wait_ms are down to us. NULL: the
- * record could not be had, *err and eddy_reason say why. */
+ * record could not be had, *err and eddy_reason say why; or EDDY_DENIED: no
+ * member lets this key look at it. */
 struct cmd_view *cmd_view_take(struct eddy *e, uint32_t wait_ms,
                                enum eddy_error *err);
 void cmd_view_free(struct cmd_view *v); /* NULL is accepted */

@@ -40,13 +40,19 @@ static void print_usage(FILE *f)
                 f);
 }
 
-static int unknown(const char *name)
+static int unknown(int argc, char **argv)
 {
-    (void)fprintf(stderr, "eddy: unknown command '%s'; there is", name);
+    struct cli cli = {0};
+    char names[128] = "";
+    size_t at = 0;
+    for (int i = 2; i < argc; i++)
+        cli.is_json = cli.is_json || strcmp(argv[i], "--json") == 0;
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        (void)fprintf(stderr, "%s %s", i > 0 ? "," : "", commands[i].name);
-    (void)fputs(" (see eddy --help)\n", stderr);
-    return CLI_USAGE;
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s",
+                               i > 0 ? ", " : "", commands[i].name);
+    return cli_fail(&cli, CLI_USAGE, "BAD_REQUEST",
+                    "unknown command '%s'; there is %s (see eddy --help)",
+                    argv[1], names);
 }
 
 int main(int argc, char **argv)
@@ -69,5 +75,5 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(name, commands[i].name) == 0)
             return commands[i].run(argc - 2, argv + 2);
-    return unknown(name);
+    return unknown(argc, argv);
 }

@@ -16,7 +16,7 @@
 #include "tests/bench/bench.h"
 
 #define BLOCK_BYTES  4096u
-#define BLOCK_COUNT  1024u
+#define BLOCK_COUNT  64u
 #define ROUND_BYTES  100u
 #define STREAM_BYTES 65536u
 #define STREAM_HWM   64

@@ -177,8 +177,7 @@ struct load_result load_read(struct load *l, size_t size, double seconds)
     while (bench_now_ns() < end) {
         struct eddy_reader *reader;
         struct eddy_segment g;
-        must(l,
-             eddy_reader_open(l->e, stream, 0, stream->next_seq, &reader),
+        must(l, eddy_reader_open(l->e, stream, 0, stream->next_seq, &reader),
              "reader");
         enum eddy_error err;
         while ((err = eddy_reader_next(reader, &g)) == EDDY_OK &&

@@ -140,8 +140,7 @@ static bool ask(struct door *d, const struct request *r, struct response *out)
         if (wire_read(blob_span(d->answer), &in) == ERR_OK &&
             in.header.kind == WIRE_RESPONSE &&
             in.header.number == (uint64_t)r->op)
-            return wire_response_read(&in, out) == ERR_OK &&
-                   out->err == ERR_OK;
+            return wire_response_read(&in, out) == ERR_OK && out->err == ERR_OK;
     }
     return false;
 }
@@ -250,8 +249,8 @@ static int print_groups(struct door *d)
  * with a bad one it counts once it has been let in, too. */
 static int send_peer(struct door *d, char **argv, bool is_framed)
 {
-    struct wire_header h = {.kind = WIRE_PEER_CONTROL,
-                            .cluster = d->key.cluster};
+    struct wire_header h = {
+        .kind = WIRE_PEER_CONTROL, .cluster = d->key.cluster, .number = 1};
     if (!id_parse(span_str(argv[0]), &h.from) ||
         !id_parse(span_str(argv[1]), &h.to))
         return 2;
@@ -384,8 +383,8 @@ int main(int argc, char **argv)
         return 2;
     }
     struct door d = {0};
-    int code = open_door(&d, argv[2], argv[3], argv[4]) ? at_door(&d, argc, argv)
-                                                        : 1;
+    int code =
+        open_door(&d, argv[2], argv[3], argv[4]) ? at_door(&d, argc, argv) : 1;
     close_door(&d);
     return code;
 }

@@ -8,7 +8,7 @@
 # while the others go on. Then clients of `eddy put --producer` are killed and
 # repeated until they say that they are done.
 . "$(dirname "$0")/lib.sh"
-ROUNDS_ALL=${ROUNDS_ALL:-10}
+ROUNDS_ALL=${ROUNDS_ALL:-$((10 / SLOW))}
 ROUNDS_ONE=${ROUNDS_ONE:-3}
 PUTS=${PUTS:-4}
 ACKS_MIN=2000 # before each kill
@@ -100,15 +100,36 @@ for ((round = 1; round <= ROUNDS_ONE; round++)); do
 done
 say "$ROUNDS_ONE rounds of one node: $((($(now_ms) - begun) / 1000)) s"
 
+# ---- would it be noticed? ----------------------------------------------------
+
+# The recorder's own test, on a copy of its files and a stream of its own.
+finds() { # finds NAME PATTERN
+    local words
+    words=$("$RECORDER" verify "$ADMIN" "$NODES" $STREAMS faked 2>faked.err) &&
+        words+=" (exit 0)"
+    check "the verifier finds $1" grep -qE "$2" <<<"$words"
+}
+cp -r acks faked
+echo "0 9999999 1 0" >>faked/acks.0
+finds "a segment that is not there" ': 1 lost.*exchanged, 0 twice'
+cp -r acks/. faked
+sed -i '1s/ [0-9]*$/ 12345/' faked/acks.1
+finds "another one in its place" ' 1 exchanged'
+cp -r acks/. faked
+eddy get rec/0 0 -q -o again.bin
+eddy put rec/0 again.bin -q --segment 1M >/dev/null
+finds "one that is there twice" ' 1 twice'
+
 # ---- clients -----------------------------------------------------------------
 
 begun=$(now_ms)
+kills=0
 head -c 32000000 /dev/urandom >input
 for ((k = 1; k <= PUTS; k++)); do
     killed=0
     tries=0
     while :; do
-        "$EDDY" put put/$k input --producer upload --segment 2K \
+        "$EDDY" put put/$k input --producer upload --segment 1K \
             --key "$ADMIN" -q >put.out 2>>put.log &
         pid=$!
         OTHERS+=("$pid")
@@ -116,13 +137,14 @@ for ((k = 1; k <= PUTS; k++)); do
         # The second and fourth input meet the death of a node, too.
         [ $((k % 2)).$tries = 0.2 ] && kill_nodes 3 && run 3
         if [ $killed -lt 4 ]; then
-            sleep 0.$((RANDOM % 4 + 1))
+            sleep 0.$((RANDOM % 3))$((RANDOM % 10))
             kill -9 $pid 2>/dev/null && killed=$((killed + 1))
         fi
         wait $pid 2>/dev/null
         status=$?
         [ $status != 0 ] && [ $tries -lt 20 ] || break
     done
+    kills=$((kills + killed))
     if [ $status != 0 ]; then
         not_ok "put --producer: exit $status in the end: $(tail -n 1 put.log)"
     elif eddy get put/$k -q -o output && cmp input output; then
@@ -131,5 +153,7 @@ for ((k = 1; k <= PUTS; k++)); do
         not_ok "put --producer killed $killed times: $(stat -c %s output) bytes are there, not $(stat -c %s input), or others"
     fi
 done
+check "puts were killed $kills times in all, twice each at least" \
+    test $kills -ge $((2 * PUTS))
 say "$PUTS puts: $((($(now_ms) - begun) / 1000)) s"
 finish

@@ -10,7 +10,8 @@
 # Node i is named n$i; its folder is $W/n$i, its addresses ${CLIENT[i]} and
 # ${PEER[i]}, its process ${PID[i]}, its words $W/n$i.out and $W/n$i.log.
 # Only processes started here are ever signalled, by id; what is left of them
-# ends with the script. If a test failed, the folder of logs is kept and named.
+# ends with the script. If a test failed, or KEEP is set, the logs are kept and
+# said where.
 set -u -o pipefail
 export LC_ALL=C
 
@@ -20,6 +21,13 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 DOOR=$CLUSTER_BIN/door
 RECORDER=$CLUSTER_BIN/recorder
 SHIM=$CLUSTER_BIN/shim.so
+
+# A sanitizer makes all slower, and needs the address space for itself.
+case ${SAN:-} in
+address) SLOW=2 ;;
+thread) SLOW=4 && export EDDYD_MAP_SIZE=8G ;;
+*) SLOW=1 ;;
+esac
 
 SCRIPT=$(basename "$0" .sh)
 good=0 bad=0
@@ -66,7 +74,7 @@ now_ms() { # since 1970
 
 # within SECONDS COMMAND...: again and again until it succeeds.
 within() {
-    local until=$(($(now_ms) + $1 * 1000))
+    local until=$(($(now_ms) + $1 * SLOW * 1000))
     shift
     until "$@" >/dev/null 2>&1; do
         [ "$(now_ms)" -lt $until ] || return 1
@@ -99,7 +107,7 @@ end() {
     done
     wait 2>/dev/null
     declare -F at_end >/dev/null && at_end
-    if [ $bad != 0 ]; then
+    if [ $bad != 0 ] || [ -n "${KEEP:-}" ]; then
         kept=$ROOT/build/cluster/$SCRIPT
         rm -rf "$kept"
         mkdir -p "$kept"
@@ -180,7 +188,7 @@ kill_nodes() {
 
 # exit_of I SECONDS: waits for its end; the status is its own, 124: it runs.
 exit_of() {
-    local pid=${PID[$1]} until=$(($(now_ms) + $2 * 1000))
+    local pid=${PID[$1]} until=$(($(now_ms) + $2 * SLOW * 1000))
     while kill -0 "$pid" 2>/dev/null; do
         [ "$(now_ms)" -lt $until ] || return 124
         sleep 0.05

@@ -19,9 +19,9 @@
  *                                            the times (us since 1970)
  *
  * NODES: HOST:PORT,HOST:PORT... (their keys are remembered in a file
- * recorder.contacts of the current folder). A *life* is one process's use of its streams:
- * a fresh number for each load (lives LIFE * LIVES_EACH and up: a writer whose
- * producer failed begins another).
+ * recorder.contacts of the current folder). A *life* is one process's use of
+ * its streams: a fresh number for each load (lives LIFE * LIVES_EACH and up: a
+ * writer whose producer failed begins another).
  *
  * In DIR: acks.W has lines "STREAM SEQ LIFE NUMBER", of writer W, refused.W
  * lines "STREAM LIFE NUMBER". */
@@ -145,10 +145,10 @@ struct track { /* one writer's use of one stream */
     struct writer *writer;
     struct eddy_stream stream;
     struct eddy_producer *producer;
-    unsigned number;  /* of the stream */
+    unsigned number; /* of the stream */
     uint64_t life;
-    uint64_t first;   /* the producer's number that is our number 0 */
-    uint64_t next;    /* our number */
+    uint64_t first; /* the producer's number that is our number 0 */
+    uint64_t next;  /* our number */
     bool has_failed;
 };
 
@@ -189,10 +189,9 @@ static bool open_producer(struct track *t)
 {
     char name[32];
     (void)snprintf(name, sizeof name, "recorder-%u", t->number);
-    enum eddy_error e =
-        eddy_producer_open(t->writer->eddy, &t->stream,
-                           t->number % 2 == 1 ? name : NULL, on_appended, t,
-                           &t->producer);
+    enum eddy_error e = eddy_producer_open(t->writer->eddy, &t->stream,
+                                           t->number % 2 == 1 ? name : NULL,
+                                           on_appended, t, &t->producer);
     if (e != EDDY_OK) {
         (void)fprintf(stderr, "recorder: producer of stream %u: %s: %s\n",
                       t->number, eddy_error_name(e),
@@ -370,8 +369,8 @@ static bool probe_put(struct eddy *e, struct eddy_stream *stream,
                       struct eddy_producer **producer, struct probe *p)
 {
     struct eddy_append a = {.data = "probe", .size = 5};
-    if (*producer == NULL && eddy_producer_open(e, stream, NULL, on_probed, p,
-                                                producer) != EDDY_OK)
+    if (*producer == NULL &&
+        eddy_producer_open(e, stream, NULL, on_probed, p, producer) != EDDY_OK)
         return false;
     bool is_ok =
         eddy_append(*producer, &a) == EDDY_OK && eddy_flush(*producer) == 0;
@@ -402,8 +401,8 @@ static int prober_main(const struct setup *s, unsigned number, bool is_put,
     struct eddy *e = connect_to(s);
     struct eddy_stream stream;
     struct eddy_producer *producer = NULL;
-    struct probe p = {.times = open_file(s, is_put ? "put" : "get", number,
-                                         "w")};
+    struct probe p = {.times =
+                          open_file(s, is_put ? "put" : "get", number, "w")};
     char name[32];
     stream_name(number, name);
     (void)setvbuf(p.times, NULL, _IOLBF, 0); /* read while we run */
@@ -438,10 +437,10 @@ static int probe(const struct setup *s, const char *what, unsigned pace_ms)
 
 #define NOT_ACKED UINT64_MAX
 
-struct book { /* what is known of one stream */
-    uint64_t *acked; /* by seq: life << 32 | number, or NOT_ACKED */
-    uint64_t count;  /* one more than the highest seq acknowledged */
-    uint64_t next[LIVES_LIMIT];    /* by life: the next number to be found */
+struct book {                   /* what is known of one stream */
+    uint64_t *acked;            /* by seq: life << 32 | number, or NOT_ACKED */
+    uint64_t count;             /* one more than the highest seq acknowledged */
+    uint64_t next[LIVES_LIMIT]; /* by life: the next number to be found */
     uint64_t refused[LIVES_LIMIT]; /* by life: the first one not done, + 1 */
     uint64_t newest_life;
 };
@@ -511,8 +510,9 @@ static void check_segment(struct book *b, unsigned stream,
     unsigned long long life, number;
     char head[64] = {0};
     memcpy(head, g->data, g->size < sizeof head - 1 ? g->size : 63);
-    bool is_known = sscanf(head, "%u %llu %llu", &claimed, &life, &number) == 3 &&
-                    life < LIVES_LIMIT;
+    bool is_known =
+        sscanf(head, "%u %llu %llu", &claimed, &life, &number) == 3 &&
+        life < LIVES_LIMIT;
     if (is_known)
         content_of(stream, life, number, content);
     if (!is_known || content->size != g->size ||
@@ -583,8 +583,8 @@ static int verify(const struct setup *s)
     }
     eddy_close(e);
     mem_free(books);
-    uint64_t broken = t.lost + t.other + t.twice + t.gaps + t.damaged +
-                      t.refused_there;
+    uint64_t broken =
+        t.lost + t.other + t.twice + t.gaps + t.damaged + t.refused_there;
     (void)printf("%llu acknowledged, %llu there: %llu lost, %llu exchanged, "
                  "%llu twice, %llu out of order, %llu damaged, %llu refused "
                  "but there\n",
@@ -619,8 +619,8 @@ static bool read_setup(int argc, char **argv, struct setup *s)
     *s = (struct setup){.key_file = argc > 2 ? argv[2] : NULL};
     if (argc < 5)
         return false;
-    for (char *at = strtok(argv[3], ","); at != NULL && s->node_count < NODES_LIMIT;
-         at = strtok(NULL, ","))
+    for (char *at = strtok(argv[3], ",");
+         at != NULL && s->node_count < NODES_LIMIT; at = strtok(NULL, ","))
         s->nodes[s->node_count++] = at;
     s->streams = (unsigned)strtoul(argv[4], NULL, 10);
     s->dir = argc > 5 ? argv[5] : ".";

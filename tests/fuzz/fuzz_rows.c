@@ -97,7 +97,7 @@ static void try_payload(struct span stored)
     struct span bytes;
     if (stored.size < sizeof header)
         return;
-    struct span key = span_of(stored.data, STORE_PAYLOAD_KEY_BYTES);
+    struct span key = span_of(stored.data, STORE_LOG_KEY_BYTES);
     if (!store_get_payload(key, stored, &run_bytes, &bytes))
         return;
     ASSERT(bytes.size > 0 && bytes.size <= STORE_CHUNK_BYTES);

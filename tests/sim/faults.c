@@ -2,6 +2,7 @@
 #include "tests/sim/faults.h"
 
 #include "net/keys.h"
+#include "tests/sim/raw.h"
 #include "tests/sim/watch.h"
 
 #define CUTS_MAX 512u
@@ -11,6 +12,7 @@ enum fault_kind {
     FAULT_CUT,
     FAULT_PAUSE,
     FAULT_HUNT,
+    FAULT_STRANDED, /* the hunted one is cut off */
     FAULT_OVERDUE
 };
 
@@ -210,38 +212,53 @@ static void hunt(struct faults *f)
                 f->hunt.is_of_handover ? "for who hands over" : "for leaders");
 }
 
-/* Its peers don't reach it any more, nor it them. Whoever hands over still
- * reaches them, so that they do take over. */
+/* Its peers don't reach it any more, nor it them; sometimes one stays with it,
+ * and has what it says. Whoever hands over still reaches all, so that they do
+ * take over. */
 static void cut_off(struct faults *f, const struct host *h)
 {
+    struct world *w = f->w;
     struct cut *c = new_cut(f);
     if (c == NULL)
         return;
+    bool is_of_handover = f->hunt.is_of_handover;
+    uint32_t companion = h->index;
+    if (!is_of_handover && rng_chance(&w->rng, 500))
+        companion = (uint32_t)world_draw(w, w->host_count - 1);
     for (uint32_t i = 0; i < HOSTS_MAX; i++) {
-        c->blocks[i][h->index] = i != h->index;
-        c->blocks[h->index][i] = i != h->index && !f->hunt.is_of_handover;
+        bool is_with = i == h->index || i == companion;
+        c->blocks[i][h->index] = c->blocks[i][companion] = !is_with;
+        c->blocks[h->index][i] = c->blocks[companion][i] =
+            !is_with && !is_of_handover;
     }
-    world_trace(f->w, "n%u is CUT OFF", h->index + 1);
-    begin_cut(f, 3 * f->w->plan.timing.election_ms);
+    world_trace(w, "n%u is CUT OFF", h->index + 1);
+    if (is_of_handover)
+        for (uint32_t i = 0; i < w->raw_count; i++)
+            raw_rush(w->raws[i], f->hunt.group, h->index);
+    f->hunt.cut = f->cut_count;
+    begin_cut(f, 3 * w->plan.timing.election_ms);
 }
 
 void faults_after(struct faults *f, struct host *h)
 {
     struct world *w = f->w;
     struct hunt *hunted = &f->hunt;
-    bool has_handed_over = watch_has_handed_over(w->watch);
+    uint32_t handed_over = watch_handed_over(w->watch);
     if (!w->is_chaos || w->now_us >= hunted->until_us)
         return;
     bool is_it = hunted->is_of_handover
-                     ? has_handed_over
+                     ? handed_over != 0
                      : watch_has_begun(w->watch, hunted->group);
     /* Some escape, or nobody would ever be there to go on. */
     if (!is_it || rng_chance(&w->rng, 250))
         return;
     if (hunted->cut != CUTS_MAX && rng_chance(&w->rng, 500))
         mend(f, hunted->cut);
-    hunted->cut = f->cut_count;
-    cut_off(f, h);
+    /* A moment later: what answers the last heartbeats may still come. */
+    if (hunted->is_of_handover)
+        hunted->group = handed_over;
+    uint64_t later_us = world_draw(w, hunted->is_of_handover ? 12000 : 2000);
+    world_at(w, later_us, EVENT_FAULT, h->index, h->life, FAULT_STRANDED, NULL);
 }
 
 /* ---- pauses ------------------------------------------------------------ */
@@ -281,6 +298,9 @@ void faults_event(struct faults *f, const struct event *e)
         return;
     case FAULT_HUNT:
         hunt(f);
+        return;
+    case FAULT_STRANDED:
+        cut_off(f, h);
         return;
     case FAULT_OVERDUE:
         if (h->life == e->life && h->node != NULL && h->aim != AIM_NONE)

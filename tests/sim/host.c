@@ -28,8 +28,8 @@ struct host *host_new(struct world *w, uint32_t index)
                    index + 1);
     (void)snprintf(h->client_address, sizeof h->client_address, "n%u:7001",
                    index + 1);
-    h->skew_ms = (int64_t)world_draw(w, 2 * (uint64_t)w->plan.skew_ms) -
-                 w->plan.skew_ms;
+    h->skew_ms =
+        (int64_t)world_draw(w, 2 * (uint64_t)w->plan.skew_ms) - w->plan.skew_ms;
     h->wake_us = h->next_us = UINT64_MAX;
     return h;
 }
@@ -117,8 +117,8 @@ void host_join(struct host *h, struct span record)
         h->store = store_model_new(&f, store_bytes, h);
         h->reader = store_reader_open(h->store);
     }
-    commit_alone(h, (struct store_command){.kind = STORE_RECORD,
-                                           .bytes = record});
+    commit_alone(h,
+                 (struct store_command){.kind = STORE_RECORD, .bytes = record});
     h->is_member = true;
 }
 
@@ -188,7 +188,7 @@ static enum err skip_tombstone(void *ctx, uint32_t group, uint32_t incarnation,
 static struct store_folder read_folder(struct host *h)
 {
     struct store_folder folder = {0};
-    struct store_visitor v = {&folder,  see_folder, skip_record, skip_replica,
+    struct store_visitor v = {&folder,  see_folder, skip_record,   skip_replica,
                               skip_row, skip_entry, skip_tombstone};
     if (store_load(h->store, &v) != ERR_OK)
         world_fail(h->w, SIM_SAFETY,
@@ -272,9 +272,9 @@ void host_crash(struct host *h)
 {
     struct world *w = h->w;
     world_trace(w, "n%u CRASHES%s", h->index + 1,
-                h->batch == NULL   ? ""
-                : h->is_durable    ? ", its commit is on the disk"
-                                   : ", its commit under way");
+                h->batch == NULL ? ""
+                : h->is_durable  ? ", its commit is on the disk"
+                                 : ", its commit under way");
     if (h->batch != NULL && !h->is_durable) {
         if (rng_chance(&w->rng, 300))
             make_durable(h);
@@ -315,9 +315,9 @@ void host_resume(struct host *h)
 static struct input *add_input(struct host *h, enum input_kind kind)
 {
     if (h->input_count == h->input_capacity) {
-        h->input_capacity =
-            h->input_capacity == 0 ? 16 : h->input_capacity * 2;
-        h->inputs = mem_resize(h->inputs, h->input_capacity * sizeof *h->inputs);
+        h->input_capacity = h->input_capacity == 0 ? 16 : h->input_capacity * 2;
+        h->inputs =
+            mem_resize(h->inputs, h->input_capacity * sizeof *h->inputs);
     }
     struct input *i = &h->inputs[h->input_count++];
     *i = (struct input){.kind = kind};
@@ -333,16 +333,16 @@ static void packet_arrives(struct host *h, const struct event *e)
     size_t size;
     uint32_t from;
     uint64_t connection;
-    uint8_t *data = mesh_receive(h->w, e, mesh_host(h->index), &size, &from,
-                                 &connection);
+    uint8_t *data =
+        mesh_receive(h->w, e, mesh_host(h->index), &size, &from, &connection);
     if (data == NULL)
         return;
     if (h->node == NULL) {
         mem_free(data);
         return;
     }
-    struct input *i = add_input(
-        h, e->kind == EVENT_PACKET ? INPUT_PEER : INPUT_USER);
+    struct input *i =
+        add_input(h, e->kind == EVENT_PACKET ? INPUT_PEER : INPUT_USER);
     i->connection = connection;
     struct wire_in in;
     struct request r;
@@ -457,8 +457,8 @@ static void send_user(struct host *h, const struct node_effect *e)
 static uint64_t draw_commit(struct world *w)
 {
     const struct plan *p = &w->plan;
-    uint64_t us = p->commit_min_us +
-                  world_draw(w, p->commit_max_us - p->commit_min_us);
+    uint64_t us =
+        p->commit_min_us + world_draw(w, p->commit_max_us - p->commit_min_us);
     if (w->is_chaos && rng_chance(&w->rng, p->slow_per_mille))
         us += world_draw(w, (uint64_t)p->slow_ms * 1000);
     return us;
@@ -553,8 +553,8 @@ static void feed(struct host *h, struct input *i)
             node_log_done(h->node, i->read->ticket, &i->read->log_result,
                           i->read->payload);
         else
-            node_read_done(h->node, i->read->ticket,
-                           &i->read->segments_result, i->read->payload);
+            node_read_done(h->node, i->read->ticket, &i->read->segments_result,
+                           i->read->payload);
         return;
     }
 }

@@ -38,7 +38,8 @@ void mesh_send(struct world *w, enum event_kind kind, uint32_t from,
     if (w->is_chaos && is_peer && rng_chance(&w->rng, w->plan.dup_per_mille)) {
         w->totals.duplicated++;
         launch(w, kind, to_host, life, p,
-               draw_delay(w) + world_draw(w, (uint64_t)w->plan.stale_ms * 1000));
+               draw_delay(w) +
+                   world_draw(w, (uint64_t)w->plan.stale_ms * 1000));
     }
     mesh_drop(p);
 }

@@ -131,10 +131,8 @@ void ops_committed(struct ops *o, uint32_t group, const struct twin_stream *s,
     struct hash128 checksum = s->segments[seq].checksum;
     struct op *op =
         map_find(&o->by_checksum, checksum.lo, has_checksum, &checksum);
-    if (op == NULL || op->group != group ||
-        !position_equal(op->stream, s->id))
-        world_fail(o->w, SIM_SAFETY,
-                   "segment %llu of stream %s is nobody's",
+    if (op == NULL || op->group != group || !position_equal(op->stream, s->id))
+        world_fail(o->w, SIM_SAFETY, "segment %llu of stream %s is nobody's",
                    (unsigned long long)seq, s->name);
     if (op->is_in)
         world_fail(o->w, SIM_SAFETY,

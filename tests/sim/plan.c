@@ -96,7 +96,7 @@ void plan_draw(struct plan *p, uint64_t seed)
     *p = (struct plan){0};
     p->hosts = 5;
     p->late_hosts = maybe(&r, 500, between(&r, 1, 2));
-    p->copies = rng_chance(&r, 800) ? 3 : 5;
+    p->copies = rng_chance(&r, 700) ? 3 : 5;
     p->chaos_ms = 60000;
     draw_timing(p, &r);
     draw_network(p, &r);
@@ -120,6 +120,6 @@ void plan_print(const struct plan *p, struct buf *text)
                p->commit_min_us, p->commit_max_us, p->slow_per_mille,
                p->slow_ms, p->crashes, p->aimed_percent, p->leader_percent,
                p->blackout_percent, p->down_ms, p->partitions, p->cut_ms,
-               p->pauses, p->hunts, p->hunt_ms, p->streams, p->raw_users, p->core_users, p->pace_ms,
-               p->batch_max, p->bytes_max);
+               p->pauses, p->hunts, p->hunt_ms, p->streams, p->raw_users,
+               p->core_users, p->pace_ms, p->batch_max, p->bytes_max);
 }

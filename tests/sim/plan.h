@@ -34,18 +34,18 @@ struct plan {
     /* faults */
     uint32_t crashes, partitions, pauses, isolations_percent;
     uint32_t down_ms, cut_ms, pause_ms;
-    uint32_t aimed_percent;  /* crashes at a telling moment */
-    uint32_t leader_percent; /* ... of the leader of a busy group */
+    uint32_t aimed_percent;    /* crashes at a telling moment */
+    uint32_t leader_percent;   /* ... of the leader of a busy group */
     uint32_t blackout_percent; /* crashes of several at once */
     uint32_t hunts, hunt_ms;
     bool has_one_way;
     bool has_user_crashes;
     /* users */
-    uint32_t pace_ms;     /* between two things a user does, on average */
-    uint32_t batch_max;   /* appends in one request */
-    uint32_t bytes_max;   /* of a segment */
+    uint32_t pace_ms;        /* between two things a user does, on average */
+    uint32_t batch_max;      /* appends in one request */
+    uint32_t bytes_max;      /* of a segment */
     uint32_t tricks_percent; /* repeats, gaps, other bytes, old epochs ... */
-    bool has_bulk;        /* one producer goes past its window of answers */
+    bool has_bulk;           /* one producer goes past its window of answers */
 };
 
 void plan_draw(struct plan *p, uint64_t seed);

@@ -5,10 +5,12 @@
 
 #include "net/keys.h"
 
-#define SESSIONS    3u
-#define BATCH_MAX   64u
-#define BULK_NUMBERS (PRODUCER_WINDOW + 200u)
-#define GIVE_UP_US  8000000u
+#define SESSIONS      3u
+#define BATCH_MAX     64u
+#define BULK_NUMBERS  (PRODUCER_WINDOW + 200u)
+#define GIVE_UP_US    8000000u
+#define RUSH_US       150000u
+#define RUSH_EVERY_US 3000u
 
 enum asked {
     ASKED_NOTHING,
@@ -58,7 +60,7 @@ struct session {
     uint64_t next_number;
     struct piece batch[BATCH_MAX];
     uint32_t batch_count;
-    uint64_t batch_us; /* since when it is tried */
+    uint64_t batch_us;           /* since when it is tried */
     struct lost lost[BATCH_MAX]; /* under the epoch before */
     uint32_t lost_count;
     struct piece *past; /* acknowledged, ascending by number */
@@ -72,7 +74,7 @@ struct session {
     uint64_t floor;
     bool was_created; /* an acknowledged stream when it was asked by name */
     enum trick trick;
-    struct piece tried; /* TRICK */
+    struct piece tried;  /* TRICK */
     uint64_t known_next; /* numbers acknowledged when the trick was sent */
 };
 
@@ -80,6 +82,8 @@ struct raw {
     struct world *w;
     uint32_t user;
     uint64_t next_request;
+    uint32_t rush_group, rush_host;
+    uint64_t rush_until_us;
     struct session sessions[SESSIONS];
 };
 
@@ -193,14 +197,12 @@ static struct command append_of(const struct session *s, const struct piece *p)
     };
 }
 
-static struct piece new_piece(struct raw *r, struct session *s,
-                              uint64_t number)
+static struct piece new_piece(struct raw *r, struct session *s, uint64_t number)
 {
     uint32_t most = s->is_bulk ? 16 : r->w->plan.bytes_max;
     struct piece p = {.number = number, .expected = SEQ_ANY};
     p.size = 16 + (uint32_t)world_draw(r->w, most - 16);
-    p.op = ops_begin(r->w->ops, r->user, s->group, s->stream, p.size,
-                     &p.bytes);
+    p.op = ops_begin(r->w->ops, r->user, s->group, s->stream, p.size, &p.bytes);
     return p;
 }
 
@@ -403,8 +405,8 @@ static void give_up(struct raw *r, struct session *s, enum err err)
 static void attempt_unknown(struct session *s)
 {
     for (uint32_t i = 0; i < s->batch_count; i++)
-        s->batch[i].was_unknown = s->batch[i].was_unknown ||
-                                  !s->batch[i].is_done;
+        s->batch[i].was_unknown =
+            s->batch[i].was_unknown || !s->batch[i].is_done;
 }
 
 /* False: the producer is of no use any more. */
@@ -425,9 +427,8 @@ static bool piece_judged(struct raw *r, struct session *s, struct piece *p,
     if (is_passing(v->err) || v->err == ERR_OUT_OF_ORDER)
         return true;
     if (v->err != ERR_CONFLICT)
-        world_fail(r->w, SIM_SAFETY,
-                   "user %u: a sound append is answered %s", r->user,
-                   err_name(v->err));
+        world_fail(r->w, SIM_SAFETY, "user %u: a sound append is answered %s",
+                   r->user, err_name(v->err));
     if (p->op->is_in && p->op->in_us < s->sent_us)
         world_fail(r->w, SIM_SAFETY,
                    "S20: user %u is told CONFLICT of an append that was "
@@ -516,8 +517,8 @@ static void commands_answered(struct raw *r, struct session *s,
     const struct twin_stream *t =
         twin_stream_named(r->w->twin, s->group, s->stream_name);
     if (t == NULL || !position_equal(t->id, v.id))
-        world_fail(r->w, SIM_SAFETY, "user %u: stream %s is another",
-                   r->user, s->stream_name);
+        world_fail(r->w, SIM_SAFETY, "user %u: stream %s is another", r->user,
+                   s->stream_name);
     s->has_stream = true;
     s->stream = v.id;
 }
@@ -528,8 +529,7 @@ static void end_answered(struct raw *r, struct session *s,
     struct dec d = dec_of(a->streams);
     struct stream_info info;
     if (a->stream_count == 1 && wire_stream_next(&d, &info))
-        ops_end(r->w->ops, r->user, s->group, info.id, s->floor,
-                info.next_seq);
+        ops_end(r->w->ops, r->user, s->group, info.id, s->floor, info.next_seq);
 }
 
 static void read_answered(struct raw *r, struct session *s,
@@ -545,8 +545,7 @@ static void read_answered(struct raw *r, struct session *s,
     }
     ops_known(r->w->ops, r->user, s->group, s->stream, a->next_seq);
     if (a->is_leader)
-        ops_end(r->w->ops, r->user, s->group, s->stream, s->floor,
-                a->next_seq);
+        ops_end(r->w->ops, r->user, s->group, s->stream, s->floor, a->next_seq);
 }
 
 /* Nothing was done by this attempt, or nobody knows. */
@@ -555,8 +554,8 @@ static void refused(struct raw *r, struct session *s, enum asked asked,
 {
     const struct host *hint = host_of(r->w, a->hint);
     s->leader = hint != NULL ? hint->index : s->leader + 1;
-    bool is_question = asked == ASKED_END || asked == ASKED_NAME ||
-                       asked == ASKED_READ;
+    bool is_question =
+        asked == ASKED_END || asked == ASKED_NAME || asked == ASKED_READ;
     if (a->err == ERR_NOT_FOUND && is_question) {
         if (s->was_created)
             world_fail(r->w, SIM_SAFETY,
@@ -614,8 +613,7 @@ static void ask_end(struct raw *r, struct session *s)
         q = (struct request){.op = OP_OPEN, .name = span_str(s->stream_name)};
     s->was_created = true;
     s->floor = ops_floor(r->w->ops, s->group, s->stream);
-    send(r, s, is_by_name ? ASKED_NAME : ASKED_END, &q, NULL,
-         (struct span){0});
+    send(r, s, is_by_name ? ASKED_NAME : ASKED_END, &q, NULL, (struct span){0});
 }
 
 static void ask_read(struct raw *r, struct session *s)
@@ -671,8 +669,8 @@ static void act(struct raw *r, struct session *s)
         time_out(r, s);
     }
     if (s->batch_count > 0) {
-        bool is_over = w->now_us > s->batch_us + GIVE_UP_US &&
-                       !w->is_healing && !s->is_bulk;
+        bool is_over = w->now_us > s->batch_us + GIVE_UP_US && !w->is_healing &&
+                       !s->is_bulk;
         if (is_over)
             give_up(r, s, ERR_UNAVAILABLE);
         else
@@ -695,9 +693,43 @@ static void act(struct raw *r, struct session *s)
         new_batch(r, s);
 }
 
+void raw_rush(struct raw *r, uint32_t group, uint32_t host)
+{
+    r->rush_group = group;
+    r->rush_host = host;
+    r->rush_until_us = r->w->now_us + RUSH_US;
+    world_at(r->w, 0, EVENT_RAW, r->user, 0, 1, NULL);
+}
+
+static void rush(struct raw *r)
+{
+    struct world *w = r->w;
+    for (uint32_t i = 0; i < SESSIONS; i++) {
+        struct session *s = &r->sessions[i];
+        if (s->group != r->rush_group || !s->has_producer ||
+            s->asked != ASKED_NOTHING)
+            continue;
+        bool is_asking = s->batch_count == 0 && rng_chance(&w->rng, 500);
+        s->leader = is_asking ? r->rush_host
+                              : (uint32_t)world_draw(w, w->host_count - 1);
+        if (is_asking)
+            ask_end(r, s);
+        else if (s->batch_count > 0)
+            send_batch(r, s);
+        else
+            new_batch(r, s);
+    }
+    if (w->now_us < r->rush_until_us && !w->is_healing)
+        world_at(w, RUSH_EVERY_US, EVENT_RAW, r->user, 0, 1, NULL);
+}
+
 void raw_event(struct raw *r, const struct event *e)
 {
     struct world *w = r->w;
+    if (e->kind == EVENT_RAW && e->number == 1) {
+        rush(r);
+        return;
+    }
     if (e->kind == EVENT_RAW) {
         act(r, &r->sessions[world_draw(w, SESSIONS - 1)]);
         world_at(w, world_draw(w, 2000 * (uint64_t)w->plan.pace_ms), EVENT_RAW,
@@ -707,8 +739,7 @@ void raw_event(struct raw *r, const struct event *e)
     size_t size;
     uint32_t from;
     uint64_t link;
-    uint8_t *data =
-        mesh_receive(w, e, mesh_user(r->user), &size, &from, &link);
+    uint8_t *data = mesh_receive(w, e, mesh_user(r->user), &size, &from, &link);
     if (data == NULL)
         return;
     answered(r, span_of(data, size));

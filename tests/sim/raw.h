@@ -13,6 +13,9 @@ struct raw *raw_new(struct world *w, uint32_t user);
 void raw_free(struct raw *r);
 /* EVENT_RAW: something to do; EVENT_RESPONSE. */
 void raw_event(struct raw *r, const struct event *e);
+/* For the next moments it is busy with one group: appends wherever it may, and
+ * asks that host, whose successor may be leading already, where streams end. */
+void raw_rush(struct raw *r, uint32_t group, uint32_t host);
 /* Nothing under way, and no more to come (while healing). */
 bool raw_is_idle(const struct raw *r);
 

@@ -21,9 +21,9 @@
 #include "ring/rule.h"
 #include "tests/sim/world.h"
 
-#define JOBS_MAX     64u
-#define TWICE_EVERY  10u
-#define HISTORY_S    300u /* of real time: it hangs */
+#define JOBS_MAX    64u
+#define TWICE_EVERY 10u
+#define HISTORY_S   300u /* of real time: it hangs */
 
 /* What each history must have in it, lest it prove nothing. */
 #define SIMULATED_MS_MIN 60000u
@@ -105,8 +105,9 @@ static int play(const struct options *o, uint64_t seed, struct totals *t)
     run_history(seed, false, &again);
     if (again.trace == t->trace)
         return SIM_OK;
-    (void)fprintf(stderr, "history %llu is not the same twice: chance from "
-                          "outside, or memory that was never set\n",
+    (void)fprintf(stderr,
+                  "history %llu is not the same twice: chance from "
+                  "outside, or memory that was never set\n",
                   (unsigned long long)seed);
     return SIM_OTHER;
 }
@@ -299,11 +300,11 @@ static int play_all(const struct options *o)
     } while (wait_for_words(jobs, o->jobs) || next < o->from + o->seeds);
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     print_totals("in all", &sum);
-    (void)printf("%llu histories of seeds %llu to %llu, %llu failed, in %lld s\n",
-                 (unsigned long long)ended, (unsigned long long)o->from,
-                 (unsigned long long)(o->from + o->seeds - 1),
-                 (unsigned long long)failed,
-                 (long long)(now.tv_sec - begun.tv_sec));
+    (void)printf(
+        "%llu histories of seeds %llu to %llu, %llu failed, in %lld s\n",
+        (unsigned long long)ended, (unsigned long long)o->from,
+        (unsigned long long)(o->from + o->seeds - 1),
+        (unsigned long long)failed, (long long)(now.tv_sec - begun.tv_sec));
     return result;
 }
 

@@ -156,8 +156,8 @@ static void accept(struct twin *t, uint32_t group, struct twin_stream *s,
         p->answers = mem_resize(p->answers, p->capacity * sizeof *p->answers);
     }
     p->answers[p->count++] = (struct twin_answer){s->count, c->checksum};
-    s->segments[s->count++] = (struct twin_segment){
-        index, c->checksum, c->size, producer, c->number};
+    s->segments[s->count++] =
+        (struct twin_segment){index, c->checksum, c->size, producer, c->number};
     p->is_closed = c->closes_producer;
     ops_committed(t->w->ops, group, s, s->count - 1);
 }
@@ -170,8 +170,7 @@ static void judge_append(struct twin *t, uint32_t group,
     uint32_t producer;
     struct twin_producer *p = find_producer(g, c->producer, &producer);
     if (stream == UINT32_MAX || p == NULL || p->stream != stream ||
-        p->is_closed || p->epoch != c->producer_epoch ||
-        p->count != c->number)
+        p->is_closed || p->epoch != c->producer_epoch || p->count != c->number)
         return; /* refused, or a repeat */
     struct twin_stream *s = g->streams[stream];
     if (c->expected_seq != SEQ_ANY && c->expected_seq != s->count)

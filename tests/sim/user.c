@@ -200,8 +200,8 @@ static void read_done(struct user *u, struct use *s,
     ops_known(u->w->ops, u->index, s->partition + 1, s->stream,
               r->read->next_seq);
     if (r->read->is_leader)
-        ops_end(u->w->ops, u->index, s->partition + 1, s->stream,
-                s->read_floor, r->read->next_seq);
+        ops_end(u->w->ops, u->index, s->partition + 1, s->stream, s->read_floor,
+                r->read->next_seq);
 }
 
 static void list_done(struct user *u, const struct client_result *r)
@@ -375,8 +375,8 @@ static void begin_append(struct user *u, uint32_t use, bool is_proof)
         u->sent_capacity = u->sent_capacity == 0 ? 64 : u->sent_capacity * 2;
         u->sent = mem_resize(u->sent, u->sent_capacity * sizeof *u->sent);
     }
-    struct op *op = ops_begin(w->ops, u->index, s->partition + 1, s->stream,
-                              size, &bytes);
+    struct op *op =
+        ops_begin(w->ops, u->index, s->partition + 1, s->stream, size, &bytes);
     uint64_t handle = buffers_add(&u->buffers, bytes, size);
     struct client_append a = {
         .producer = s->producer,
@@ -449,9 +449,8 @@ static void begin_read(struct user *u, struct use *s, uint32_t at)
 
 static void begin_question(struct user *u, struct use *s, uint32_t at)
 {
-    struct client_request r = {.op = CLIENT_INFO,
-                               .partition = s->partition,
-                               .stream = s->stream};
+    struct client_request r = {
+        .op = CLIENT_INFO, .partition = s->partition, .stream = s->stream};
     bool is_by_name = rng_chance(&u->w->rng, 300);
     if (!s->has_stream || s->is_asking)
         return;
@@ -516,8 +515,8 @@ void user_event(struct user *u, const struct event *e)
         else if (u->is_proving)
             prove(u);
         drain(u);
-        world_at(w, world_draw(w, 2000 * (uint64_t)w->plan.pace_ms),
-                 EVENT_USER, u->index, 0, 0, NULL);
+        world_at(w, world_draw(w, 2000 * (uint64_t)w->plan.pace_ms), EVENT_USER,
+                 u->index, 0, 0, NULL);
         return;
     }
     size_t size;
@@ -532,8 +531,7 @@ void user_event(struct user *u, const struct event *e)
         return;
     }
     uint64_t handle = buffers_add(&u->buffers, data, size);
-    client_recv(u->c, (uint32_t)link, span_of(data, size), handle,
-                world_ms(w));
+    client_recv(u->c, (uint32_t)link, span_of(data, size), handle, world_ms(w));
     drain(u);
     buffers_unref(&u->buffers, handle);
 }
@@ -565,8 +563,8 @@ void user_join(struct user *u, struct host *h)
         r.op = CLIENT_JOIN;
         r.member = host_member(h);
     }
-    u->is_join_asked = submit(u, r, u->is_join_said ? WANT_RECORD : WANT_JOIN,
-                              0);
+    u->is_join_asked =
+        submit(u, r, u->is_join_said ? WANT_RECORD : WANT_JOIN, 0);
     drain(u);
 }
 
@@ -593,9 +591,8 @@ bool user_has_read_all(struct user *u)
     for (uint32_t i = 0; i < u->use_count; i++) {
         const struct use *s = &u->uses[i];
         const struct twin_stream *t =
-            s->has_stream
-                ? twin_stream(u->w->twin, s->partition + 1, s->stream)
-                : NULL;
+            s->has_stream ? twin_stream(u->w->twin, s->partition + 1, s->stream)
+                          : NULL;
         if (t == NULL || s->read_seq < t->count)
             return false;
     }

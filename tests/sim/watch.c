@@ -42,7 +42,7 @@ struct group_watch {
     size_t config_count;
     struct slot *slots; /* by index */
     size_t capacity;
-    uint64_t committed; /* by anybody */
+    uint64_t committed;   /* by anybody */
     struct config config; /* the newest committed */
     struct lead *leads;
     size_t lead_count;
@@ -79,7 +79,7 @@ struct host_watch {
 struct doings {
     uint32_t began[SIM_GROUPS]; /* groups that it leads since this turn */
     uint32_t began_count;
-    bool has_handed_over;
+    uint32_t handed_over; /* a group; 0: none */
 };
 
 struct epoch_seen {
@@ -183,8 +183,8 @@ static bool was_durable(const struct variant *v, struct replica r)
 
 static void note_config(struct group_watch *gw, uint64_t index, uint64_t term)
 {
-    gw->configs = mem_resize(gw->configs,
-                             (gw->config_count + 1) * sizeof *gw->configs);
+    gw->configs =
+        mem_resize(gw->configs, (gw->config_count + 1) * sizeof *gw->configs);
     gw->configs[gw->config_count++] = (struct config_seen){index, term};
 }
 
@@ -253,8 +253,7 @@ static void hard_stored(struct watch *a, struct host *h,
     d->hard = c->hard;
 }
 
-void watch_durable(struct watch *a, struct host *h,
-                   const struct store_batch *b)
+void watch_durable(struct watch *a, struct host *h, const struct store_batch *b)
 {
     for (size_t i = 0; i < b->count; i++) {
         const struct store_command *c = &b->commands[i];
@@ -413,7 +412,7 @@ bool watch_sent(struct watch *a, struct host *h, const struct host *to,
             ack_left(a, h, &f);
             has_hit = has_hit || aim == AIM_ACKED;
         } else if (f.msg.kind == RAFT_TIMEOUT_NOW) {
-            a->doings.has_handed_over = true;
+            a->doings.handed_over = f.group.group;
         } else if (f.msg.kind == RAFT_HEARTBEAT) {
             struct replica self = {h->id, f.group.from_replica};
             (void)note_leader(a, f.group.group, f.group.term, self);
@@ -452,7 +451,7 @@ static void check_acks(struct watch *a, uint32_t group, uint64_t index)
 }
 
 static void entry_committed(struct watch *a, uint32_t group,
-                             const struct variant *v, uint64_t index)
+                            const struct variant *v, uint64_t index)
 {
     struct entry_header header;
     struct config next;
@@ -480,8 +479,8 @@ static uint32_t count_durable(const struct variant *v, const struct config *c)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; v != NULL && i < c->count; i++)
-        count += c->members[i].is_voter &&
-                 was_durable(v, c->members[i].replica);
+        count +=
+            c->members[i].is_voter && was_durable(v, c->members[i].replica);
     return count;
 }
 
@@ -611,8 +610,8 @@ static void check_config(struct watch *a, struct host *h, uint32_t group,
             newest = max_u64(newest, c->index);
         is_entry = is_entry || c->index == index;
     }
-    if (index <= raft_last(r) && (index == newest ||
-                                  (index > newest && !is_entry)))
+    if (index <= raft_last(r) &&
+        (index == newest || (index > newest && !is_entry)))
         return;
     world_fail(a->w, SIM_SAFETY,
                "S9D: n%u, group %u: configuration %llu is in force, the "
@@ -720,9 +719,10 @@ static void look_at_record(struct watch *a, struct host *h)
     if (r->epoch.number == h->last_epoch)
         return;
     if (r->epoch.number < h->last_epoch)
-        world_fail(a->w, SIM_SAFETY, "n%u's ring record goes back from epoch "
-                   "%llu to %llu", h->index + 1,
-                   (unsigned long long)h->last_epoch,
+        world_fail(a->w, SIM_SAFETY,
+                   "n%u's ring record goes back from epoch "
+                   "%llu to %llu",
+                   h->index + 1, (unsigned long long)h->last_epoch,
                    (unsigned long long)r->epoch.number);
     h->last_epoch = r->epoch.number;
     struct record *bare = record_copy(r);
@@ -740,8 +740,7 @@ static void look_at_record(struct watch *a, struct host *h)
                        h->index + 1, (unsigned long long)r->epoch.number);
         return;
     }
-    a->epochs =
-        mem_resize(a->epochs, (a->epoch_count + 1) * sizeof *a->epochs);
+    a->epochs = mem_resize(a->epochs, (a->epoch_count + 1) * sizeof *a->epochs);
     a->epochs[a->epoch_count++] = (struct epoch_seen){r->epoch.number, hash};
 }
 
@@ -765,11 +764,11 @@ bool watch_has_begun(const struct watch *a, uint32_t group)
     return false;
 }
 
-bool watch_has_handed_over(struct watch *a)
+uint32_t watch_handed_over(struct watch *a)
 {
-    bool has = a->doings.has_handed_over;
-    a->doings.has_handed_over = false;
-    return has;
+    uint32_t group = a->doings.handed_over;
+    a->doings.handed_over = 0;
+    return group;
 }
 
 void watch_started(struct watch *a, struct host *h)

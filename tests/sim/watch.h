@@ -45,8 +45,9 @@ bool watch_wake(struct watch *a, struct host *h);
 struct host *watch_leader(const struct watch *a, uint32_t group);
 /* Of the host that has just been woken: it leads this group since then. */
 bool watch_has_begun(const struct watch *a, uint32_t group);
-/* Since the last question: somebody was told to take over. */
-bool watch_has_handed_over(struct watch *a);
+/* The partition's group of which, since the last question, somebody was told
+ * to take over; 0: of none. */
+uint32_t watch_handed_over(struct watch *a);
 /* Terms of a group in which nobody came to lead, and those in which one did. */
 uint64_t watch_idle_terms(const struct watch *a, uint32_t group);
 uint64_t watch_elections(const struct watch *a, uint32_t group);

@@ -18,11 +18,11 @@
 #include "tests/sim/heap.h"
 #include "tests/sim/plan.h"
 
-#define HOSTS_MAX     8u
-#define USERS_MAX     10u
-#define ENDPOINTS     (HOSTS_MAX + USERS_MAX) /* users after hosts */
+#define HOSTS_MAX      8u
+#define USERS_MAX      10u
+#define ENDPOINTS      (HOSTS_MAX + USERS_MAX) /* users after hosts */
 #define SIM_PARTITIONS PARTITIONS_MIN
-#define SIM_GROUPS    (SIM_PARTITIONS + 1u)
+#define SIM_GROUPS     (SIM_PARTITIONS + 1u)
 
 #define SIM_OK       0
 #define SIM_OTHER    1
@@ -85,8 +85,8 @@ struct world {
     struct heap events;
     struct totals totals;
     bool is_traced;
-    bool is_chaos;   /* faults may happen, messages may be lost */
-    bool is_healing; /* users do nothing but what the end asks of them */
+    bool is_chaos;     /* faults may happen, messages may be lost */
+    bool is_healing;   /* users do nothing but what the end asks of them */
     const char *doing; /* for the failure's report */
 
     struct id128 cluster;
@@ -94,7 +94,7 @@ struct world {
     struct raw *raws[USERS_MAX];
     struct user *users[USERS_MAX];
     uint32_t host_count, raw_count, user_count;
-    uint8_t blocked[ENDPOINTS][ENDPOINTS]; /* how many cuts lie between */
+    uint8_t blocked[ENDPOINTS][ENDPOINTS];    /* how many cuts lie between */
     uint64_t newest_us[ENDPOINTS][ENDPOINTS]; /* sent of what has arrived */
 
     struct watch *watch;

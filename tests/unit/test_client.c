@@ -1019,6 +1019,34 @@ static void an_append_once_lost_ends_unknown(void **state)
     world_free(w);
 }
 
+static void an_answer_that_waits_is_heard_however_late(void **state)
+{
+    (void)state;
+    struct world *w = connected();
+    uint32_t p = open_producer(w);
+    append_many(w, p, 2, 256 * KIB);
+    w->now += 2 * TIMEOUT; /* the program was elsewhere */
+    judge(w, next_sent(w, OP_COMMANDS), 1, ERR_OK);
+    judge(w, next_sent(w, OP_COMMANDS), 1, ERR_OK);
+    pass(w, 0);
+    assert_int_equal(w->told_count, 2);
+    assert_int_equal(w->told[0].result.err, ERR_OK);
+    assert_int_equal(w->told[1].result.err, ERR_OK);
+    world_free(w);
+}
+
+static void a_rewound_producer_repeats_its_numbers(void **state)
+{
+    (void)state;
+    struct world *w = connected();
+    uint32_t p = open_producer(w);
+    client_rewind(w->client, p, 4);
+    assert_int_equal(client_next_number(w->client, p), 4);
+    append_many(w, p, 1, 10);
+    assert_int_equal(first_number(next_sent(w, OP_COMMANDS)), 4);
+    world_free(w);
+}
+
 static void nothing_follows_a_closing_append(void **state)
 {
     (void)state;
@@ -1217,6 +1245,8 @@ int main(void)
         cmocka_unit_test(behind_a_failed_append_nothing_was_done),
         cmocka_unit_test(an_append_refused_to_the_end_says_why),
         cmocka_unit_test(an_append_once_lost_ends_unknown),
+        cmocka_unit_test(an_answer_that_waits_is_heard_however_late),
+        cmocka_unit_test(a_rewound_producer_repeats_its_numbers),
         cmocka_unit_test(nothing_follows_a_closing_append),
         cmocka_unit_test(each_append_is_in_the_stream_once_and_in_order),
     };

@@ -271,7 +271,8 @@ static void flip_third(uint8_t *at)
 /* In a header that was the needle: the ordinal of the key that it repeats. */
 static void flip_ordinal(uint8_t *at)
 {
-    at[(int)STORE_LOG_KEY_BYTES - (int)STORE_PAYLOAD_HEADER_BYTES] ^= 0x10;
+    int ordinal = (int)STORE_LOG_KEY_BYTES - 4;
+    at[ordinal - (int)STORE_PAYLOAD_HEADER_BYTES] ^= 0x10;
 }
 
 static void a_flipped_byte_of_payload_is_corrupt(void **state)

@@ -139,6 +139,7 @@ static inline int id_compare(struct id128 a, struct id128 b)
 bool id_is_zero(struct id128 a);
 /* 32 hex digits and a NUL into `text`. */
 void id_format(struct id128 a, char text[33]);
+/* False if `hex` is not 32 hex digits; then *out is not to be used. */
 bool id_parse(struct span hex, struct id128 *out);
 
 /* A group's (or the ring's) life: raised only by a forced recovery (T12). */

@@ -21,7 +21,6 @@
 #define ZONE_NAME_MAX           63u
 #define ADDRESS_MAX             255u
 #define STREAMS_PER_GROUP_MAX   100000u
-#define STREAMS_PER_NODE_MAX    1000000u
 #define PRODUCERS_PER_GROUP_MAX 20000u
 
 /* ---- entries ----------------------------------------------------------- */
@@ -97,7 +96,6 @@
 #define UNSTORED_BYTES_MAX          (64 * MIB)
 #define UNSTORED_AGE_MS             10000u
 #define GROUP_UNCOMMITTED_BYTES_MAX (8 * MIB)
-#define NODE_UNCOMMITTED_BYTES_MAX  (64 * MIB)
 #define LOG_CACHE_BYTES             (32 * MIB) /* payload kept for followers, node */
 #define MAP_BYTES_DEFAULT           ((uint64_t)1 << 40)
 #define MAP_BYTES_TEST              ((uint64_t)256 * MIB)

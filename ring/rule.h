@@ -48,7 +48,6 @@
     X(T3, "writes need acks voters")                                           \
     X(T4, "what was read for a follower is sent only if it is still the log")  \
     X(T5, "an answer waits for the entry of its very term")                    \
-    X(T7, "no message creates a replica")                                      \
     X(T8, "ids hold the ordinal too")                                          \
     X(T9, "below the window is EXPIRED, never OK")                             \
     X(T13, "an invitation leaves only once the adding entry has committed")    \

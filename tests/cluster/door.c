@@ -98,13 +98,14 @@ static void close_door(struct door *d)
  * it when the process ends is lost. */
 static void send_all(struct door *d, struct wire_out *o)
 {
+    uint32_t link;
+    struct blob *blob;
+    /* Before, not after: the answer to this one may be quick. */
+    while (links_recv(d->links, &link, &blob))
+        blob_unref(blob); /* whatever it says of earlier ones */
     uint64_t until = now_ms() + ANSWER_MS;
     while (!links_send(d->links, 0, o) && now_ms() < until)
         links_wait(d->links, 10, NULL, 0, NULL);
-    uint32_t link;
-    struct blob *blob;
-    while (links_recv(d->links, &link, &blob))
-        blob_unref(blob); /* whatever it says */
 }
 
 static void linger(void)

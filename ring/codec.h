@@ -38,7 +38,8 @@ void enc_id(struct enc *e, struct id128 id);
 void enc_epoch(struct enc *e, struct epoch epoch);       /* 16 bytes */
 void enc_generation(struct enc *e, struct generation g); /* 12 bytes */
 void enc_hash128(struct enc *e, struct hash128 h);       /* lo, hi */
-/* u16 length, then the bytes (at most 65,535; more is a mistake of the caller: asserted). */
+/* u16 length, then the bytes (at most 65,535; more is a mistake of the caller:
+ * asserted). */
 void enc_string(struct enc *e, struct span s);
 /* A tag whose length is filled in by enc_tag_end. Returns where it began. */
 size_t enc_tag_begin(struct enc *e, uint16_t tag);

@@ -7,13 +7,14 @@
 
 #define CUTS_MAX 512u
 
-enum fault_kind {
-    FAULT_CRASH,
-    FAULT_CUT,
-    FAULT_PAUSE,
-    FAULT_HUNT,
-    FAULT_STRANDED, /* the hunted one is cut off */
-    FAULT_OVERDUE
+/* What an EVENT_FAULT is to do. */
+enum act {
+    DO_CRASH,
+    DO_CUT,
+    DO_PAUSE,
+    DO_HUNT,
+    DO_STRANDED, /* the hunted one is cut off */
+    DO_OVERDUE
 };
 
 struct cut {
@@ -47,7 +48,7 @@ void faults_free(struct faults *f)
     mem_free(f);
 }
 
-static void scatter(struct world *w, uint32_t count, enum fault_kind kind,
+static void scatter(struct world *w, uint32_t count, enum act kind,
                     uint64_t during_ms)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -58,10 +59,12 @@ static void scatter(struct world *w, uint32_t count, enum fault_kind kind,
 void faults_schedule(struct faults *f, uint64_t during_ms)
 {
     struct world *w = f->w;
-    scatter(w, w->plan.crashes, FAULT_CRASH, during_ms);
-    scatter(w, w->plan.partitions, FAULT_CUT, during_ms);
-    scatter(w, w->plan.pauses, FAULT_PAUSE, during_ms);
-    scatter(w, w->plan.hunts, FAULT_HUNT, during_ms);
+    scatter(w, w->plan.crashes, DO_CRASH, during_ms);
+    scatter(w, w->plan.partitions, DO_CUT, during_ms);
+    if (w->plan.has[FAULT_PAUSE])
+        scatter(w, w->plan.pauses, DO_PAUSE, during_ms);
+    if (w->plan.has[FAULT_HUNT])
+        scatter(w, w->plan.hunts, DO_HUNT, during_ms);
 }
 
 /* ---- crashes ----------------------------------------------------------- */
@@ -97,6 +100,7 @@ static struct host *draw_victim(struct world *w)
 static void strike(struct world *w, struct host *h)
 {
     w->totals.crashes++;
+    fault_count(w, FAULT_CRASH);
     host_crash(h);
     uint64_t down_us = world_draw(w, (uint64_t)w->plan.down_ms * 1000);
     world_at(w, 1000 + down_us, EVENT_RESTART, h->index, h->life, 0, NULL);
@@ -107,20 +111,21 @@ static void crash(struct world *w)
     struct host *h = draw_victim(w);
     if (h == NULL)
         return;
-    if (world_draw(w, 99) < w->plan.blackout_percent) {
+    if (fault_strikes(w, FAULT_BLACKOUT, w->plan.blackout_percent * 10)) {
         for (uint32_t i = 0; i < w->host_count; i++)
             if (w->hosts[i]->node != NULL &&
                 (w->hosts[i] == h || rng_chance(&w->rng, 700)))
                 strike(w, w->hosts[i]);
         return;
     }
-    if (h->is_paused || world_draw(w, 99) >= w->plan.aimed_percent) {
+    if (h->is_paused ||
+        !fault_strikes(w, FAULT_CRASH_AIMED, w->plan.aimed_percent * 10)) {
         strike(w, h);
         return;
     }
     h->aim = (enum aim)(1 + world_draw(w, AIM_COMMIT - 1));
     h->has_hit = false;
-    world_at(w, 1500000, EVENT_FAULT, h->index, h->life, FAULT_OVERDUE, NULL);
+    world_at(w, 1500000, EVENT_FAULT, h->index, h->life, DO_OVERDUE, NULL);
 }
 
 void faults_hit(struct faults *f, struct host *h)
@@ -142,12 +147,14 @@ static void block(struct world *w, const struct cut *c, int by)
 static void draw_cut(struct world *w, struct cut *c)
 {
     bool sides[ENDPOINTS];
-    bool is_isolation = world_draw(w, 99) < w->plan.isolations_percent;
+    bool is_isolation = !w->plan.has[FAULT_CUT_SPLIT] ||
+                        world_draw(w, 99) < w->plan.isolations_percent;
+    fault_count(w, is_isolation ? FAULT_CUT_ONE : FAULT_CUT_SPLIT);
     uint32_t victim = (uint32_t)world_draw(w, w->host_count - 1);
     for (uint32_t i = 0; i < ENDPOINTS; i++)
         sides[i] = is_isolation && i < HOSTS_MAX ? i == victim
                                                  : rng_chance(&w->rng, 500);
-    bool is_one_way = w->plan.has_one_way && rng_chance(&w->rng, 400);
+    bool is_one_way = fault_strikes(w, FAULT_CUT_ONE_WAY, 400);
     bool is_out = rng_chance(&w->rng, 500);
     bool has_users = rng_chance(&w->rng, 500);
     for (uint32_t i = 0; i < ENDPOINTS; i++) {
@@ -208,6 +215,7 @@ static void hunt(struct faults *f)
         .is_of_handover = rng_chance(&w->rng, 400),
         .cut = CUTS_MAX,
     };
+    fault_count(w, FAULT_HUNT);
     world_trace(w, "a HUNT begins, %s",
                 f->hunt.is_of_handover ? "for who hands over" : "for leaders");
 }
@@ -258,7 +266,7 @@ void faults_after(struct faults *f, struct host *h)
     if (hunted->is_of_handover)
         hunted->group = handed_over;
     uint64_t later_us = world_draw(w, hunted->is_of_handover ? 12000 : 2000);
-    world_at(w, later_us, EVENT_FAULT, h->index, h->life, FAULT_STRANDED, NULL);
+    world_at(w, later_us, EVENT_FAULT, h->index, h->life, DO_STRANDED, NULL);
 }
 
 /* ---- pauses ------------------------------------------------------------ */
@@ -269,7 +277,7 @@ static void pause(struct world *w)
     if (h == NULL || h->is_paused)
         return;
     host_pause(h);
-    w->totals.pauses++;
+    fault_count(w, FAULT_PAUSE);
     world_at(w, 1000 + world_draw(w, (uint64_t)w->plan.pause_ms * 1000),
              EVENT_RESUME, h->index, h->life, 0, NULL);
 }
@@ -286,23 +294,23 @@ void faults_event(struct faults *f, const struct event *e)
     if (!w->is_chaos)
         return;
     struct host *h = w->hosts[e->who];
-    switch ((enum fault_kind)e->number) {
-    case FAULT_CRASH:
+    switch ((enum act)e->number) {
+    case DO_CRASH:
         crash(w);
         return;
-    case FAULT_CUT:
+    case DO_CUT:
         cut(f);
         return;
-    case FAULT_PAUSE:
+    case DO_PAUSE:
         pause(w);
         return;
-    case FAULT_HUNT:
+    case DO_HUNT:
         hunt(f);
         return;
-    case FAULT_STRANDED:
+    case DO_STRANDED:
         cut_off(f, h);
         return;
-    case FAULT_OVERDUE:
+    case DO_OVERDUE:
         if (h->life == e->life && h->node != NULL && h->aim != AIM_NONE)
             strike(w, h);
         return;

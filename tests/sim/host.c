@@ -28,8 +28,12 @@ struct host *host_new(struct world *w, uint32_t index)
                    index + 1);
     (void)snprintf(h->client_address, sizeof h->client_address, "n%u:7001",
                    index + 1);
-    h->skew_ms =
+    int64_t skew =
         (int64_t)world_draw(w, 2 * (uint64_t)w->plan.skew_ms) - w->plan.skew_ms;
+    if (w->plan.has[FAULT_SKEW]) {
+        h->skew_ms = skew;
+        fault_count(w, FAULT_SKEW);
+    }
     h->wake_us = h->next_us = UINT64_MAX;
     return h;
 }
@@ -459,7 +463,7 @@ static uint64_t draw_commit(struct world *w)
     const struct plan *p = &w->plan;
     uint64_t us =
         p->commit_min_us + world_draw(w, p->commit_max_us - p->commit_min_us);
-    if (w->is_chaos && rng_chance(&w->rng, p->slow_per_mille))
+    if (fault_strikes(w, FAULT_SLOW_COMMIT, p->slow_per_mille))
         us += world_draw(w, (uint64_t)p->slow_ms * 1000);
     return us;
 }

@@ -7,7 +7,7 @@ static uint64_t draw_delay(struct world *w)
 {
     const struct plan *p = &w->plan;
     uint64_t delay = p->delay_us + world_draw(w, p->jitter_us);
-    if (w->is_chaos && rng_chance(&w->rng, p->long_per_mille))
+    if (fault_strikes(w, FAULT_LATE, p->long_per_mille))
         delay += world_draw(w, (uint64_t)p->long_ms * 1000);
     return delay;
 }
@@ -31,15 +31,13 @@ void mesh_send(struct world *w, enum event_kind kind, uint32_t from,
     w->totals.bytes += size;
     uint32_t loss =
         is_peer ? w->plan.loss_per_mille : w->plan.user_loss_per_mille;
-    if (w->is_chaos && rng_chance(&w->rng, loss))
-        w->totals.lost++;
-    else
+    if (!fault_strikes(w, FAULT_LOSS, loss))
         launch(w, kind, to_host, life, p, draw_delay(w));
-    if (w->is_chaos && is_peer && rng_chance(&w->rng, w->plan.dup_per_mille)) {
-        w->totals.duplicated++;
-        launch(w, kind, to_host, life, p,
-               draw_delay(w) +
-                   world_draw(w, (uint64_t)w->plan.stale_ms * 1000));
+    if (is_peer && fault_strikes(w, FAULT_DUPLICATE, w->plan.dup_per_mille)) {
+        uint64_t delay = draw_delay(w);
+        if (fault_strikes(w, FAULT_STALE, 500))
+            delay += world_draw(w, (uint64_t)w->plan.stale_ms * 1000);
+        launch(w, kind, to_host, life, p, delay);
     }
     mesh_drop(p);
 }

@@ -19,10 +19,9 @@ static void draw_network(struct plan *p, struct rng *r)
     p->user_loss_per_mille = between(r, 5, 60);
     p->delay_us = between(r, 100, 2000);
     p->jitter_us = between(r, 200, 10000);
-    p->long_per_mille = maybe(r, 700, between(r, 2, 60));
+    p->long_per_mille = between(r, 2, 60);
     p->long_ms = between(r, 50, 3000);
     p->stale_ms = between(r, 5, 5000);
-    p->has_one_way = rng_chance(r, 600);
 }
 
 static void draw_processes(struct plan *p, struct rng *r)
@@ -31,27 +30,26 @@ static void draw_processes(struct plan *p, struct rng *r)
     p->commit_min_us = between(r, 50, 3000);
     p->commit_max_us = p->commit_min_us + between(r, 100, 20000);
     p->told_us = between(r, 0, 2000);
-    p->slow_per_mille = maybe(r, 600, between(r, 1, 50));
+    p->slow_per_mille = between(r, 1, 50);
     p->slow_ms = between(r, 20, 900);
     p->read_us = between(r, 50, 30000);
-    p->skew_ms = maybe(r, 500, between(r, 1, 3600000));
+    p->skew_ms = between(r, 1, 3600000);
 }
 
 static void draw_faults(struct plan *p, struct rng *r)
 {
     p->crashes = between(r, 6, 18);
     p->partitions = between(r, 6, 16);
-    p->pauses = maybe(r, 600, between(r, 1, 8));
+    p->pauses = between(r, 1, 8);
     p->isolations_percent = between(r, 10, 90);
     p->down_ms = between(r, 300, 6000);
     p->cut_ms = between(r, 300, 8000);
     p->pause_ms = between(r, 100, 4000);
-    p->aimed_percent = maybe(r, 850, between(r, 20, 100));
+    p->aimed_percent = between(r, 20, 100);
     p->leader_percent = between(r, 0, 80);
-    p->blackout_percent = maybe(r, 500, between(r, 5, 40));
-    p->hunts = maybe(r, 600, between(r, 1, 5));
+    p->blackout_percent = between(r, 5, 40);
+    p->hunts = between(r, 1, 5);
     p->hunt_ms = between(r, 1000, 8000);
-    p->has_user_crashes = rng_chance(r, 600);
 }
 
 static void draw_users(struct plan *p, struct rng *r)
@@ -94,6 +92,7 @@ void plan_draw(struct plan *p, uint64_t seed)
     struct rng r;
     rng_seed(&r, seed);
     *p = (struct plan){0};
+    fault_draw(p->has, seed);
     p->hosts = 5;
     p->late_hosts = maybe(&r, 500, between(&r, 1, 2));
     p->copies = rng_chance(&r, 700) ? 3 : 5;
@@ -122,4 +121,8 @@ void plan_print(const struct plan *p, struct buf *text)
                p->blackout_percent, p->down_ms, p->partitions, p->cut_ms,
                p->pauses, p->hunts, p->hunt_ms, p->streams, p->raw_users,
                p->core_users, p->pace_ms, p->batch_max, p->bytes_max);
+    buf_printf(text, "; without");
+    for (size_t i = 0; i < FAULT_COUNT; i++)
+        if (!p->has[i])
+            buf_printf(text, " %s", fault_name((enum fault)i));
 }

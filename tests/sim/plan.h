@@ -1,13 +1,13 @@
 /* plan.h - what one history is made of, drawn from its seed before it begins:
- * which faults, how many, how long, how slow. Swarm testing (Groce et al.,
- * ISSTA 2012): each kind that may be missing is missing from some histories,
- * so that it can't hide what the others would bring about. */
+ * which faults (fault_kinds.h), how many, how long, how slow. */
 #ifndef TESTS_SIM_PLAN_H
 #define TESTS_SIM_PLAN_H
 
 #include "node/node.h"
+#include "tests/sim/fault_kinds.h"
 
 struct plan {
+    bool has[FAULT_COUNT]; /* the swarm's draw */
     uint32_t hosts;
     uint32_t late_hosts; /* of them: join while faults go on */
     uint32_t copies;     /* N */
@@ -38,8 +38,6 @@ struct plan {
     uint32_t leader_percent;   /* ... of the leader of a busy group */
     uint32_t blackout_percent; /* crashes of several at once */
     uint32_t hunts, hunt_ms;
-    bool has_one_way;
-    bool has_user_crashes;
     /* users */
     uint32_t pace_ms;        /* between two things a user does, on average */
     uint32_t batch_max;      /* appends in one request */

@@ -33,6 +33,12 @@ enum trick {
     TRICK_COUNT
 };
 
+static const enum fault KINDS[TRICK_COUNT] = {
+    [TRICK_REPEAT] = FAULT_REPEAT,    [TRICK_OTHER] = FAULT_OTHER_BYTES,
+    [TRICK_GAP] = FAULT_GAP,          [TRICK_STRANGER] = FAULT_NO_PRODUCER,
+    [TRICK_FORMER] = FAULT_OLD_EPOCH, [TRICK_EXPECT] = FAULT_OLD_SEQ,
+};
+
 struct piece {
     struct op *op;
     uint8_t *bytes;
@@ -235,10 +241,8 @@ static void new_batch(struct raw *r, struct session *s)
     s->batch_count = count;
     s->batch_us = r->w->now_us;
     /* The end that is known, which may be the right one. */
-    if (rng_chance(&r->w->rng, 200)) {
+    if (fault_strikes(r->w, FAULT_EXPECT, 200))
         s->batch[0].expected = s->batch[0].op->floor;
-        r->w->totals.expected++;
-    }
     send_batch(r, s);
 }
 
@@ -250,7 +254,7 @@ static bool begin_trick(struct raw *r, struct session *s)
     s->trick = (enum trick)world_draw(w, TRICK_COUNT - 1);
     bool needs_past = s->trick == TRICK_REPEAT || s->trick == TRICK_OTHER ||
                       s->trick == TRICK_EXPECT;
-    if ((needs_past && s->past_count == 0) ||
+    if (!fault_may(w, KINDS[s->trick]) || (needs_past && s->past_count == 0) ||
         (s->trick == TRICK_FORMER && s->epoch < 2))
         return false;
     const struct piece *old = NULL;
@@ -277,7 +281,7 @@ static bool begin_trick(struct raw *r, struct session *s)
         c.producer_epoch--;
     s->known_next =
         s->past_count == 0 ? 0 : s->past[s->past_count - 1].number + 1;
-    w->totals.repeats++;
+    fault_count(w, KINDS[s->trick]);
     send_command(r, s, ASKED_TRICK, &c, span_of(s->tried.bytes, s->tried.size));
     return true;
 }

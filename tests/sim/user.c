@@ -140,7 +140,7 @@ void user_crash(struct user *u)
         memcpy(u->uses[i].name, s.name, sizeof s.name);
     }
     u->is_listing = u->is_join_asked = false;
-    u->w->totals.user_crashes++;
+    fault_count(u->w, FAULT_USER_DIES);
     open_client(u);
 }
 
@@ -386,10 +386,8 @@ static void begin_append(struct user *u, uint32_t use, bool is_proof)
         .checksum = op->checksum,
         .expected_seq = SEQ_ANY,
     };
-    if (!is_proof && rng_chance(&w->rng, 30)) {
+    if (!is_proof && fault_strikes(w, FAULT_EXPECT, 30))
         a.expected_seq = op->floor;
-        w->totals.expected++;
-    }
     enum err err = client_append(u->c, &a, world_ms(w));
     if (err != ERR_OK) {
         buffers_unref(&u->buffers, handle);
@@ -420,7 +418,7 @@ static void begin_use(struct user *u, struct use *s, uint32_t at)
         return;
     char name[32];
     /* Sometimes by a name that others use: they fence each other. */
-    bool is_shared = rng_chance(&u->w->rng, 100);
+    bool is_shared = fault_strikes(u->w, FAULT_SHARED_PRODUCER, 100);
     (void)snprintf(name, sizeof name, is_shared ? "all" : "c%u", u->index);
     r.op = CLIENT_PRODUCER;
     r.name = span_str(name);
@@ -477,7 +475,7 @@ static void act(struct user *u)
     uint32_t at = (uint32_t)world_draw(w, u->use_count - 1);
     struct use *s = &u->uses[at];
     uint64_t dice = world_draw(w, 999);
-    if (dice < 3 && w->plan.has_user_crashes)
+    if (dice < 3 && fault_may(w, FAULT_USER_DIES))
         user_crash(u);
     else if (dice < 8)
         begin_list(u);

@@ -58,11 +58,12 @@ struct packet {
 /* What a history did, for the totals. */
 struct totals {
     uint64_t simulated_ms, events, wakes, messages, bytes;
-    uint64_t lost, duplicated, reordered, cut;
+    uint64_t faults[FAULT_COUNT]; /* injected, by kind */
+    uint64_t reordered, cut;
     uint64_t crashes, unsynced; /* crashes with a commit that never was */
-    uint64_t partitions, pauses, user_crashes;
+    uint64_t partitions;
     uint64_t appends, duplicates, refused, unknown, appending_users;
-    uint64_t reads, ends, repeats, fenced, expected, joins;
+    uint64_t reads, ends, fenced, joins;
     uint64_t idle_terms_most, elections_most; /* of a group */
     uint64_t elections, commits, entries, config_changes;
     uint64_t healed_ms; /* how long it took to converge */

@@ -1,0 +1,71 @@
+/* fault_kinds.h - every kind of fault that a history may have in it, by name.
+ *
+ *   X(NAME, per mille of the histories that have it at all, "words")
+ *
+ * Swarm testing (Groce et al., ISSTA 2012): a kind is there or is missing for
+ * a whole history, so that none can hide what the others would bring about.
+ * How often it then happens, and how badly, is in the plan. Each that happens
+ * is counted (struct totals): a kind that is never injected proves nothing.
+ *
+ * HAZARDS.md 6.2 is where they come from. */
+#ifndef TESTS_SIM_FAULT_KINDS_H
+#define TESTS_SIM_FAULT_KINDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FAULT_KINDS_NETWORK(X)                                                 \
+    X(LOSS, 900, "packets lost")                                               \
+    X(DUPLICATE, 800, "packets doubled")                                       \
+    X(LATE, 700, "packets far later than the others")                          \
+    X(STALE, 700, "doubles that come up to seconds later")                     \
+    X(CUT_SPLIT, 850, "cuts: hosts in two parts")                              \
+    X(CUT_ONE, 850, "cuts: one host alone")                                    \
+    X(CUT_ONE_WAY, 600, "... of which only one way")
+
+#define FAULT_KINDS_USERS(X)                                                   \
+    X(REPEAT, 800, "users repeat an acknowledged number")                      \
+    X(OTHER_BYTES, 800, "... with other bytes")                                \
+    X(GAP, 800, "users leave out numbers")                                     \
+    X(NO_PRODUCER, 800, "users name a producer that never was")                \
+    X(OLD_EPOCH, 800, "users go on with an epoch that is no more")             \
+    X(OLD_SEQ, 800, "users expect a seq that has passed")                      \
+    X(EXPECT, 800, "appends that race for the next seq")                       \
+    X(SHARED_PRODUCER, 700, "users open another's producer")                   \
+    X(USER_DIES, 600, "users die and come back")
+
+#define FAULT_KINDS_HOSTS(X)                                                   \
+    X(CRASH, 1000, "processes killed")                                         \
+    X(CRASH_AIMED, 850, "... right after a telling step")                      \
+    X(BLACKOUT, 500, "several killed at once")                                 \
+    X(PAUSE, 600, "processes that stand still for a while")                    \
+    X(HUNT, 600, "leaders cut off as soon as they lead")                       \
+    X(SLOW_COMMIT, 600, "commits that take long")                              \
+    X(SKEW, 500, "wall clocks apart")
+
+#define FAULT_KINDS(X)                                                         \
+    FAULT_KINDS_NETWORK(X)                                                     \
+    FAULT_KINDS_USERS(X)                                                       \
+    FAULT_KINDS_HOSTS(X)
+
+enum fault {
+#define X(name, per_mille, words) FAULT_##name,
+    FAULT_KINDS(X)
+#undef X
+        FAULT_COUNT
+};
+
+const char *fault_name(enum fault kind);
+const char *fault_words(enum fault kind);
+/* Which of them a history has: each drawn by the seed and its own name, so
+ * that a new kind changes none of the others' draws. */
+void fault_draw(bool has[FAULT_COUNT], uint64_t seed);
+
+struct world;
+/* True if it may happen now: the history has it, and they go on. */
+bool fault_may(const struct world *w, enum fault kind);
+/* True with so many in 1000, if it may; then it is counted. */
+bool fault_strikes(struct world *w, enum fault kind, uint32_t per_mille);
+void fault_count(struct world *w, enum fault kind);
+
+#endif

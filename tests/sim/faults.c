@@ -86,7 +86,7 @@ static uint32_t busy_group(struct world *w)
     char name[2] = {'s', (char)('0' + world_draw(w, w->plan.streams - 1))};
     uint8_t hash[16];
     keys_stream_hash(w->cluster, span_of(name, sizeof name), hash);
-    return record_partition(SIM_PARTITIONS, hash) + 1;
+    return record_partition(w->plan.groups - 1, hash) + 1;
 }
 
 static struct host *draw_victim(struct world *w)

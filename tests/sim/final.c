@@ -34,7 +34,7 @@ static bool not_yet(const char *what, uint32_t group, const struct host *h)
 
 static bool have_leaders(struct world *w)
 {
-    for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+    for (uint32_t g = 0; g < w->plan.groups; g++) {
         const struct host *h = watch_leader(w->watch, g);
         if (h == NULL || !raft_is_ready(node_raft(h->node, g)))
             return not_yet("no leader", g, h);
@@ -96,7 +96,7 @@ static bool is_settled(struct world *w)
         if (slot == SLOT_NONE || first->members[slot].seen != SEEN_UP)
             return not_yet("a member is not up", 0, h);
     }
-    for (uint32_t g = 0; g < SIM_GROUPS; g++)
+    for (uint32_t g = 0; g < w->plan.groups; g++)
         if (!has_group_settled(w, g))
             return false;
     return true;
@@ -163,7 +163,7 @@ static void need(struct world *w, world_fn is_done, uint32_t limit_ms,
 static void check_terms(struct world *w)
 {
     struct totals *t = &w->totals;
-    for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+    for (uint32_t g = 0; g < w->plan.groups; g++) {
         uint64_t idle = watch_idle_terms(w->watch, g);
         t->idle_terms_most = max_u64(t->idle_terms_most, idle);
         t->elections_most =
@@ -176,6 +176,11 @@ static void check_terms(struct world *w)
     }
 }
 
+void final_settle(struct world *w)
+{
+    need(w, is_settled, SETTLED_MS, "all groups are as their rows say");
+}
+
 void final_run(struct world *w)
 {
     world_trace(w, "all is HEALED");
@@ -185,7 +190,7 @@ void final_run(struct world *w)
     need(w, are_enough, APPENDS_MS, "users append");
     w->is_healing = true;
     need(w, are_answered, ANSWERED_MS, "every append is answered");
-    need(w, is_settled, SETTLED_MS, "all groups are as their rows say");
+    final_settle(w);
     w->totals.healed_ms = (w->now_us - healed_us) / 1000;
     user_prove(w->users[0], true);
     need(w, has_proved, PROVED_MS, "an append to each stream is acknowledged");

@@ -6,5 +6,7 @@
 #include "tests/sim/world.h"
 
 void final_run(struct world *w);
+/* Waits until every group is as its row says. */
+void final_settle(struct world *w);
 
 #endif

@@ -76,7 +76,7 @@ void host_found(struct host *h)
     struct record *r = record_new();
     r->cluster = w->cluster;
     r->generation = (struct generation){1, rng_next(&w->rng)};
-    r->partitions = SIM_PARTITIONS;
+    r->partitions = w->plan.groups - 1;
     r->copies = w->plan.copies;
     r->acks = record_majority(r->copies);
     r->is_insecure = true;
@@ -628,7 +628,7 @@ void host_check_leaks(struct host *h)
         if (handle == 0)
             continue;
         uint32_t refs = 0;
-        for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+        for (uint32_t g = 0; g < h->w->plan.groups; g++) {
             const struct raft *r = node_raft(h->node, g);
             if (r != NULL)
                 refs += refs_of_group(r, handle);

@@ -96,12 +96,38 @@ void plan_draw(struct plan *p, uint64_t seed)
     p->hosts = 5;
     p->late_hosts = maybe(&r, 500, between(&r, 1, 2));
     p->copies = rng_chance(&r, 700) ? 3 : 5;
+    p->groups = PARTITIONS_MIN + 1;
     p->chaos_ms = 60000;
     draw_timing(p, &r);
     draw_network(p, &r);
     draw_processes(p, &r);
     draw_faults(p, &r);
     draw_users(p, &r);
+}
+
+void plan_calm(struct plan *p)
+{
+    *p = (struct plan){
+        .hosts = 5,
+        .copies = 3,
+        .groups = PLAN_GROUPS_MAX,
+        .streams = 8,
+        .raw_users = 2,
+        .core_users = 2,
+        .timing = node_timing_default(),
+        .chaos_ms = 60000,
+        .delay_us = 200,
+        .jitter_us = 300,
+        .wake_us = 100,
+        .commit_min_us = 1000,
+        .commit_max_us = 3000,
+        .told_us = 100,
+        .read_us = 500,
+        .pace_ms = 250,
+        .batch_max = 4,
+        .bytes_max = 200,
+        .tricks_percent = 5,
+    };
 }
 
 void plan_print(const struct plan *p, struct buf *text)

@@ -6,11 +6,14 @@
 #include "node/node.h"
 #include "tests/sim/fault_kinds.h"
 
+#define PLAN_GROUPS_MAX 65u
+
 struct plan {
     bool has[FAULT_COUNT]; /* the swarm's draw */
     uint32_t hosts;
     uint32_t late_hosts; /* of them: join while faults go on */
     uint32_t copies;     /* N */
+    uint32_t groups;     /* Q + 1 */
     uint32_t streams;
     uint32_t raw_users;
     uint32_t core_users;
@@ -47,6 +50,9 @@ struct plan {
 };
 
 void plan_draw(struct plan *p, uint64_t seed);
+/* Nothing drawn and no faults: many groups, a quick network and disk, users
+ * who do little. What an hour of a healthy cluster is made of. */
+void plan_calm(struct plan *p);
 /* For people, one line. */
 void plan_print(const struct plan *p, struct buf *text);
 

@@ -113,7 +113,7 @@ struct raw *raw_new(struct world *w, uint32_t user)
                            user, i);
         uint8_t hash[16];
         keys_stream_hash(w->cluster, span_str(s->stream_name), hash);
-        s->group = record_partition(SIM_PARTITIONS, hash) + 1;
+        s->group = record_partition(w->plan.groups - 1, hash) + 1;
         s->is_bulk = w->plan.has_bulk && user == 0 && i == 0;
     }
     return r;

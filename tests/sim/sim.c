@@ -4,6 +4,7 @@
  *   sim --seed S [--trace]            one again, in words
  *   sim ... --without RULE            with a rule of ring/rule.h turned off
  *   sim ... --until-found             stop at the first that fails
+ *   sim --speed [--seeds N ...]       simulated seconds for one of a core
  *
  * Each history is a process of its own. Every tenth runs twice and must leave
  * the same trace. Exit: 0, 3 a promise was broken, 4 the healed cluster did
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "ring/rule.h"
+#include "tests/sim/speed.h"
 #include "tests/sim/world.h"
 
 #define JOBS_MAX    64u
@@ -36,7 +38,7 @@
 struct options {
     uint64_t from, seeds, seed;
     uint32_t jobs;
-    bool has_seed, is_traced, is_until_found, is_mutant;
+    bool has_seed, is_traced, is_until_found, is_mutant, is_speed;
     const char *rules[16];
     uint32_t rule_count;
 };
@@ -331,6 +333,7 @@ static _Noreturn void usage(void)
                   "usage: sim [--seeds N] [--from S] [--jobs J] "
                   "[--until-found]\n"
                   "       sim --seed S [--trace]\n"
+                  "       sim --speed [--seeds N] [--from S]\n"
                   "       either with --without RULE, more than once\n");
     exit(SIM_OTHER);
 }
@@ -357,6 +360,10 @@ static struct options parse(int argc, char **argv)
         }
         if (strcmp(a, "--until-found") == 0) {
             o.is_until_found = true;
+            continue;
+        }
+        if (strcmp(a, "--speed") == 0) {
+            o.is_speed = true;
             continue;
         }
         i++;
@@ -396,5 +403,9 @@ static int play_one(const struct options *o)
 int main(int argc, char **argv)
 {
     struct options o = parse(argc, argv);
+    if (o.is_speed) {
+        speed_run(o.from, o.seeds);
+        return SIM_OK;
+    }
     return o.has_seed ? play_one(&o) : play_all(&o);
 }

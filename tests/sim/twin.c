@@ -13,7 +13,7 @@ struct twin_group {
 
 struct twin {
     struct world *w;
-    struct twin_group groups[SIM_GROUPS];
+    struct twin_group groups[PLAN_GROUPS_MAX];
 };
 
 struct twin *twin_new(struct world *w)
@@ -25,7 +25,7 @@ struct twin *twin_new(struct world *w)
 
 void twin_free(struct twin *t)
 {
-    for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+    for (uint32_t g = 0; g < t->w->plan.groups; g++) {
         struct twin_group *tg = &t->groups[g];
         for (size_t i = 0; i < tg->stream_count; i++) {
             mem_free(tg->streams[i]->segments);

@@ -70,14 +70,14 @@ struct claim {
 };
 
 struct host_watch {
-    struct disk disks[SIM_GROUPS];
-    struct claim claims[SIM_GROUPS];
+    struct disk disks[PLAN_GROUPS_MAX];
+    struct claim claims[PLAN_GROUPS_MAX];
     uint64_t newest_boot;
 };
 
 /* What a turn has done, for the faults that lie in wait. */
 struct doings {
-    uint32_t began[SIM_GROUPS]; /* groups that it leads since this turn */
+    uint32_t began[PLAN_GROUPS_MAX]; /* groups that it leads since this turn */
     uint32_t began_count;
     uint32_t handed_over; /* a group; 0: none */
 };
@@ -89,7 +89,7 @@ struct epoch_seen {
 
 struct watch {
     struct world *w;
-    struct group_watch groups[SIM_GROUPS];
+    struct group_watch groups[PLAN_GROUPS_MAX];
     struct host_watch hosts[HOSTS_MAX];
     struct doings doings;
     struct epoch_seen *epochs;
@@ -118,7 +118,7 @@ static void variants_free(struct variant *v)
 
 void watch_free(struct watch *a)
 {
-    for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+    for (uint32_t g = 0; g < a->w->plan.groups; g++) {
         struct group_watch *gw = &a->groups[g];
         for (size_t i = 0; i < gw->capacity; i++)
             variants_free(gw->slots[i].variants);
@@ -747,7 +747,7 @@ static void look_at_record(struct watch *a, struct host *h)
 bool watch_wake(struct watch *a, struct host *h)
 {
     a->doings.began_count = 0;
-    for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+    for (uint32_t g = 0; g < a->w->plan.groups; g++) {
         const struct raft *r = node_raft(h->node, g);
         if (r != NULL && look_at(a, h, g, r))
             a->doings.began[a->doings.began_count++] = g;
@@ -790,7 +790,7 @@ void watch_crashed(struct watch *a, struct host *h)
 /* What a founding stores is committed by definition. */
 void watch_founded(struct watch *a, struct host *h)
 {
-    for (uint32_t g = 0; g < SIM_GROUPS; g++) {
+    for (uint32_t g = 0; g < a->w->plan.groups; g++) {
         struct slot *slot = slot_at(&a->groups[g], 1);
         slot->committed = slot->variants;
         a->groups[g].committed = 1;

@@ -20,11 +20,19 @@
 
 struct world *world_new(uint64_t seed, bool is_traced)
 {
+    struct plan plan;
+    plan_draw(&plan, seed);
+    return world_new_as(seed, &plan, is_traced);
+}
+
+struct world *world_new_as(uint64_t seed, const struct plan *plan,
+                           bool is_traced)
+{
     struct world *w = mem_alloc(sizeof *w);
     w->seed = seed;
     w->is_traced = is_traced;
     w->doing = "founding";
-    plan_draw(&w->plan, seed);
+    w->plan = *plan;
     rng_seed(&w->rng, seed ^ 0x5eed5eed5eed5eedu);
     uint64_t a = rng_next(&w->rng), b = rng_next(&w->rng);
     memcpy(w->cluster.bytes, &a, 8);
@@ -262,7 +270,7 @@ static bool has_formed(struct world *w)
     return members + w->plan.late_hosts >= w->host_count;
 }
 
-static void form(struct world *w)
+void world_form(struct world *w)
 {
     w->doing = "forming";
     host_found(w->hosts[0]);
@@ -296,7 +304,7 @@ static void run_chaos(struct world *w)
 
 void world_run(struct world *w)
 {
-    form(w);
+    world_form(w);
     run_chaos(w);
     final_run(w);
     w->totals.simulated_ms = world_ms(w) - 1000;

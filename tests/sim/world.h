@@ -18,11 +18,9 @@
 #include "tests/sim/heap.h"
 #include "tests/sim/plan.h"
 
-#define HOSTS_MAX      8u
-#define USERS_MAX      10u
-#define ENDPOINTS      (HOSTS_MAX + USERS_MAX) /* users after hosts */
-#define SIM_PARTITIONS PARTITIONS_MIN
-#define SIM_GROUPS     (SIM_PARTITIONS + 1u)
+#define HOSTS_MAX 8u
+#define USERS_MAX 10u
+#define ENDPOINTS (HOSTS_MAX + USERS_MAX) /* users after hosts */
 
 #define SIM_OK       0
 #define SIM_OTHER    1
@@ -104,10 +102,15 @@ struct world {
     struct faults *faults;
 };
 
+/* A history of the plan that the seed draws, or of another. */
 struct world *world_new(uint64_t seed, bool is_traced);
+struct world *world_new_as(uint64_t seed, const struct plan *plan,
+                           bool is_traced);
 void world_free(struct world *w);
 /* All of it, from the founding to the healed cluster. */
 void world_run(struct world *w);
+/* Its beginning alone: the nodes have joined. */
+void world_form(struct world *w);
 /* Handles events up to that time. */
 void world_until(struct world *w, uint64_t at_us);
 /* Goes on until the condition holds; false: it did not within so long. */

@@ -14,7 +14,18 @@ enum act {
     DO_PAUSE,
     DO_HUNT,
     DO_STRANDED, /* the hunted one is cut off */
-    DO_OVERDUE
+    DO_OVERDUE   /* the aimed-at one has not done it */
+};
+
+/* Of those that are scheduled. */
+static const char *const act_names[] = {
+    [DO_CRASH] = "crash", [DO_CUT] = "cut",     [DO_PAUSE] = "pause",
+    [DO_HUNT] = "hunt",   [DO_STRANDED] = NULL, [DO_OVERDUE] = NULL,
+};
+
+struct scheduled {
+    uint64_t after_us;
+    enum act act;
 };
 
 struct cut {
@@ -34,6 +45,8 @@ struct faults {
     struct hunt hunt;
     struct cut cuts[CUTS_MAX];
     uint32_t cut_count;
+    struct scheduled schedule[FAULTS_MAX];
+    uint32_t scheduled_count;
 };
 
 struct faults *faults_new(struct world *w)
@@ -48,23 +61,32 @@ void faults_free(struct faults *f)
     mem_free(f);
 }
 
-static void scatter(struct world *w, uint32_t count, enum act kind,
+static void scatter(struct faults *f, uint32_t count, enum act act,
                     uint64_t during_ms)
 {
-    for (uint32_t i = 0; i < count; i++)
-        world_at(w, world_draw(w, during_ms * 1000), EVENT_FAULT, 0, 0, kind,
-                 NULL);
+    for (uint32_t i = 0; i < count && f->scheduled_count < FAULTS_MAX; i++) {
+        uint64_t after_us = world_draw(f->w, during_ms * 1000);
+        uint32_t at = f->scheduled_count++;
+        for (; at > 0 && f->schedule[at - 1].after_us > after_us; at--)
+            f->schedule[at] = f->schedule[at - 1];
+        f->schedule[at] = (struct scheduled){after_us, act};
+    }
 }
 
 void faults_schedule(struct faults *f, uint64_t during_ms)
 {
     struct world *w = f->w;
-    scatter(w, w->plan.crashes, DO_CRASH, during_ms);
-    scatter(w, w->plan.partitions, DO_CUT, during_ms);
+    scatter(f, w->plan.crashes, DO_CRASH, during_ms);
+    scatter(f, w->plan.partitions, DO_CUT, during_ms);
     if (w->plan.has[FAULT_PAUSE])
-        scatter(w, w->plan.pauses, DO_PAUSE, during_ms);
+        scatter(f, w->plan.pauses, DO_PAUSE, during_ms);
     if (w->plan.has[FAULT_HUNT])
-        scatter(w, w->plan.hunts, DO_HUNT, during_ms);
+        scatter(f, w->plan.hunts, DO_HUNT, during_ms);
+    for (uint32_t i = 0; i < f->scheduled_count; i++)
+        if (!skips_has(&w->cfg.skips, i + 1))
+            world_at(w, f->schedule[i].after_us, EVENT_FAULT, 0, i + 1,
+                     f->schedule[i].act, NULL);
+    w->totals.scheduled = f->scheduled_count;
 }
 
 /* ---- crashes ----------------------------------------------------------- */
@@ -164,7 +186,7 @@ static void draw_cut(struct world *w, struct cut *c)
                               (!is_one_way || sides[i] == is_out);
         }
     }
-    world_trace(w, "the network is CUT%s%s", is_one_way ? " one way" : "",
+    world_fault(w, "the network is CUT%s%s", is_one_way ? " one way" : "",
                 is_isolation ? ", one alone" : "");
 }
 
@@ -201,7 +223,7 @@ static void mend(struct faults *f, uint32_t at)
         return;
     c->is_in_force = false;
     block(f->w, c, -1);
-    world_trace(f->w, "a cut is mended");
+    world_fault(f->w, "a cut is mended");
 }
 
 /* ---- hunts ------------------------------------------------------------- */
@@ -216,7 +238,7 @@ static void hunt(struct faults *f)
         .cut = CUTS_MAX,
     };
     fault_count(w, FAULT_HUNT);
-    world_trace(w, "a HUNT begins, %s",
+    world_fault(w, "a HUNT begins, %s",
                 f->hunt.is_of_handover ? "for who hands over" : "for leaders");
 }
 
@@ -239,7 +261,7 @@ static void cut_off(struct faults *f, const struct host *h)
         c->blocks[h->index][i] = c->blocks[companion][i] =
             !is_with && !is_of_handover;
     }
-    world_trace(w, "n%u is CUT OFF", h->index + 1);
+    world_fault(w, "n%u is CUT OFF", h->index + 1);
     if (is_of_handover)
         for (uint32_t i = 0; i < w->raw_count; i++)
             raw_rush(w->raws[i], f->hunt.group, h->index);
@@ -284,15 +306,9 @@ static void pause(struct world *w)
 
 /* ---- events ------------------------------------------------------------ */
 
-void faults_event(struct faults *f, const struct event *e)
+static void befall(struct faults *f, const struct event *e)
 {
     struct world *w = f->w;
-    if (e->kind == EVENT_HEAL) {
-        mend(f, (uint32_t)e->number);
-        return;
-    }
-    if (!w->is_chaos)
-        return;
     struct host *h = w->hosts[e->who];
     switch ((enum act)e->number) {
     case DO_CRASH:
@@ -315,6 +331,29 @@ void faults_event(struct faults *f, const struct event *e)
             strike(w, h);
         return;
     }
+}
+
+void faults_event(struct faults *f, const struct event *e)
+{
+    struct world *w = f->w;
+    if (e->kind == EVENT_HEAL) {
+        mend(f, (uint32_t)e->number);
+        return;
+    }
+    if (!w->is_chaos)
+        return;
+    const char *name = act_names[e->number];
+    if (name == NULL) { /* another one has begun it */
+        befall(f, e);
+        return;
+    }
+    uint64_t ordinal = e->life;
+    uint64_t words[2] = {w->seed, ordinal};
+    struct rng shared = w->rng;
+    rng_seed(&w->rng, hash64(span_of(words, sizeof words)));
+    world_fault(w, "#%llu %s", (unsigned long long)ordinal, name);
+    befall(f, e);
+    w->rng = shared;
 }
 
 void faults_heal(struct faults *f)

@@ -7,7 +7,9 @@
 
 struct faults *faults_new(struct world *w);
 void faults_free(struct faults *f);
-/* All that will happen until so long from now. */
+/* All that will happen until so long from now, numbered from 1 in the order of
+ * time. What a fault draws, it draws from a generator of its own: without one
+ * of them (struct skips) the others are what they were. */
 void faults_schedule(struct faults *f, uint64_t during_ms);
 void faults_event(struct faults *f, const struct event *e);
 /* The host has done what a crash was waiting for. */

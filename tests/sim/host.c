@@ -216,7 +216,7 @@ void host_start(struct host *h)
         .seed = rng_next(&w->rng),
         .timing = w->plan.timing,
         .version = "sim",
-        .is_recording_trace = w->is_traced,
+        .is_recording_trace = w->cfg.is_traced,
     };
     h->boot = folder.boot;
     h->life++;
@@ -275,7 +275,7 @@ static void make_durable(struct host *h)
 void host_crash(struct host *h)
 {
     struct world *w = h->w;
-    world_trace(w, "n%u CRASHES%s", h->index + 1,
+    world_fault(w, "n%u CRASHES%s", h->index + 1,
                 h->batch == NULL ? ""
                 : h->is_durable  ? ", its commit is on the disk"
                                  : ", its commit under way");
@@ -302,14 +302,14 @@ void host_crash(struct host *h)
 
 void host_pause(struct host *h)
 {
-    world_trace(h->w, "n%u is PAUSED", h->index + 1);
+    world_fault(h->w, "n%u is PAUSED", h->index + 1);
     h->is_paused = true;
     schedule(h);
 }
 
 void host_resume(struct host *h)
 {
-    world_trace(h->w, "n%u goes on", h->index + 1);
+    world_fault(h->w, "n%u goes on", h->index + 1);
     h->is_paused = false;
     schedule(h);
 }

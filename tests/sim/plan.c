@@ -130,6 +130,15 @@ void plan_calm(struct plan *p)
     };
 }
 
+void plan_stretch(struct plan *p, uint32_t seconds)
+{
+    uint32_t *counts[] = {&p->crashes, &p->partitions, &p->pauses, &p->hunts};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        *counts[i] =
+            (uint32_t)((uint64_t)*counts[i] * seconds * 1000 / p->chaos_ms);
+    p->chaos_ms = seconds * 1000;
+}
+
 void plan_print(const struct plan *p, struct buf *text)
 {
     buf_printf(text,

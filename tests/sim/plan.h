@@ -53,6 +53,8 @@ void plan_draw(struct plan *p, uint64_t seed);
 /* Nothing drawn and no faults: many groups, a quick network and disk, users
  * who do little. What an hour of a healthy cluster is made of. */
 void plan_calm(struct plan *p);
+/* Another length of the time of faults, with as many of them in each minute. */
+void plan_stretch(struct plan *p, uint32_t seconds);
 /* For people, one line. */
 void plan_print(const struct plan *p, struct buf *text);
 

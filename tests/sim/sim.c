@@ -56,7 +56,8 @@ struct job {
 
 static void run_history(uint64_t seed, bool is_traced, struct totals *totals)
 {
-    struct world *w = world_new(seed, is_traced);
+    struct world *w =
+        world_new(seed, &(struct world_cfg){.is_traced = is_traced});
     if (is_traced) {
         struct buf text = {0};
         plan_print(&w->plan, &text);

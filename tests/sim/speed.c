@@ -48,7 +48,7 @@ static void measure_calm(uint64_t seed)
 {
     struct plan plan;
     plan_calm(&plan);
-    struct world *w = world_new_as(seed, &plan, false);
+    struct world *w = world_new(seed, &(struct world_cfg){.plan = &plan});
     world_form(w);
     final_settle(w);
     w->doing = "all is calm";
@@ -68,7 +68,7 @@ static void measure_calm(uint64_t seed)
 static uint64_t measure_seed(uint64_t seed, struct totals *sum)
 {
     uint64_t began_us = cpu_us();
-    struct world *w = world_new(seed, false);
+    struct world *w = world_new(seed, &(struct world_cfg){0});
     world_run(w);
     uint64_t spent_us = cpu_us() - began_us;
     char name[64];

@@ -18,21 +18,18 @@
 
 /* ---- life -------------------------------------------------------------- */
 
-struct world *world_new(uint64_t seed, bool is_traced)
-{
-    struct plan plan;
-    plan_draw(&plan, seed);
-    return world_new_as(seed, &plan, is_traced);
-}
-
-struct world *world_new_as(uint64_t seed, const struct plan *plan,
-                           bool is_traced)
+struct world *world_new(uint64_t seed, const struct world_cfg *cfg)
 {
     struct world *w = mem_alloc(sizeof *w);
     w->seed = seed;
-    w->is_traced = is_traced;
+    w->cfg = *cfg;
     w->doing = "founding";
-    w->plan = *plan;
+    if (cfg->plan != NULL)
+        w->plan = *cfg->plan;
+    else
+        plan_draw(&w->plan, seed);
+    if (cfg->seconds != 0)
+        plan_stretch(&w->plan, cfg->seconds);
     rng_seed(&w->rng, seed ^ 0x5eed5eed5eed5eedu);
     uint64_t a = rng_next(&w->rng), b = rng_next(&w->rng);
     memcpy(w->cluster.bytes, &a, 8);
@@ -104,21 +101,38 @@ void world_note(struct world *w, uint64_t what, uint64_t value)
     w->totals.trace = hash64(span_of(words, sizeof words));
 }
 
-static void print_time(const struct world *w, FILE *to)
+static void print_time(const struct world *w, FILE *to, char mark)
 {
-    (void)fprintf(to, "%4llu.%06llu ", (unsigned long long)w->now_us / 1000000,
-                  (unsigned long long)w->now_us % 1000000);
+    (void)fprintf(to, "%4llu.%06llu %c ",
+                  (unsigned long long)w->now_us / 1000000,
+                  (unsigned long long)w->now_us % 1000000, mark);
+}
+
+static void tell(const struct world *w, char mark, const char *format,
+                 va_list args)
+{
+    print_time(w, stdout, mark);
+    (void)vprintf(format, args);
+    (void)putchar('\n');
 }
 
 void world_trace(const struct world *w, const char *format, ...)
 {
-    if (!w->is_traced)
+    if (!w->cfg.is_traced)
         return;
     va_list args;
     va_start(args, format);
-    print_time(w, stdout);
-    (void)vprintf(format, args);
-    (void)putchar('\n');
+    tell(w, ' ', format, args);
+    va_end(args);
+}
+
+void world_fault(const struct world *w, const char *format, ...)
+{
+    if (!w->cfg.is_traced)
+        return;
+    va_list args;
+    va_start(args, format);
+    tell(w, '!', format, args);
     va_end(args);
 }
 
@@ -132,7 +146,7 @@ void world_fail(struct world *w, int code, const char *format, ...)
                   : code == SIM_LIVENESS ? "LIVENESS"
                                          : "the simulator's own rules",
                   w->doing);
-    print_time(w, stderr);
+    print_time(w, stderr, ' ');
     (void)vfprintf(stderr, format, args);
     (void)fputc('\n', stderr);
     va_end(args);
@@ -140,6 +154,9 @@ void world_fail(struct world *w, int code, const char *format, ...)
     plan_print(&w->plan, &plan);
     (void)fprintf(stderr, "plan: %.*s\n", (int)plan.size, (char *)plan.data);
     (void)fflush(stderr);
+    w->totals.simulated_ms = world_ms(w) - 1000;
+    if (w->cfg.last_words != NULL)
+        w->cfg.last_words(w);
     _exit(code);
 }
 

@@ -22,6 +22,9 @@
 #define USERS_MAX 10u
 #define ENDPOINTS (HOSTS_MAX + USERS_MAX) /* users after hosts */
 
+/* Scheduled faults of a history, numbered from 1 in the order of time. */
+#define FAULTS_MAX 4096u
+
 #define SIM_OK       0
 #define SIM_OTHER    1
 #define SIM_SAFETY   3
@@ -53,6 +56,8 @@ struct packet {
     size_t size;
 };
 
+struct world;
+
 /* What a history did, for the totals. */
 struct totals {
     uint64_t simulated_ms, events, wakes, messages, bytes;
@@ -65,7 +70,33 @@ struct totals {
     uint64_t idle_terms_most, elections_most; /* of a group */
     uint64_t elections, commits, entries, config_changes;
     uint64_t healed_ms; /* how long it took to converge */
+    uint64_t scheduled; /* faults; the highest ordinal */
     uint64_t trace;     /* hash of all that happened */
+};
+
+/* Scheduled faults that shall not be, by their ordinals (faults.h): a failing
+ * history is played again without them to see which of them it needs. */
+struct skips {
+    uint64_t bits[FAULTS_MAX / 64 + 1];
+};
+
+static inline bool skips_has(const struct skips *s, uint32_t ordinal)
+{
+    return s->bits[ordinal / 64] >> ordinal % 64 & 1;
+}
+static inline void skips_add(struct skips *s, uint32_t ordinal)
+{
+    s->bits[ordinal / 64] |= (uint64_t)1 << ordinal % 64;
+}
+
+/* What a history is played with, besides its seed. */
+struct world_cfg {
+    const struct plan *plan; /* NULL: what the seed draws */
+    bool is_traced;          /* in words, on stdout */
+    uint32_t seconds;        /* of faults; 0: as many as the plan says */
+    struct skips skips;
+    /* Called before a history that has failed ends the process. */
+    void (*last_words)(const struct world *w);
 };
 
 struct host;
@@ -83,7 +114,7 @@ struct world {
     uint64_t now_us;
     struct heap events;
     struct totals totals;
-    bool is_traced;
+    struct world_cfg cfg;
     bool is_chaos;     /* faults may happen, messages may be lost */
     bool is_healing;   /* users do nothing but what the end asks of them */
     const char *doing; /* for the failure's report */
@@ -102,10 +133,7 @@ struct world {
     struct faults *faults;
 };
 
-/* A history of the plan that the seed draws, or of another. */
-struct world *world_new(uint64_t seed, bool is_traced);
-struct world *world_new_as(uint64_t seed, const struct plan *plan,
-                           bool is_traced);
+struct world *world_new(uint64_t seed, const struct world_cfg *cfg);
 void world_free(struct world *w);
 /* All of it, from the founding to the healed cluster. */
 void world_run(struct world *w);
@@ -128,7 +156,11 @@ void world_at(struct world *w, uint64_t delay_us, enum event_kind kind,
               uint32_t who, uint64_t life, uint64_t number, void *data);
 /* Folds something that happened into the trace's hash. */
 void world_note(struct world *w, uint64_t what, uint64_t value);
+/* A line of the history as it is told (README.md: its columns) ... */
 void world_trace(const struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* ... and one about a fault. */
+void world_fault(const struct world *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 _Noreturn void world_fail(struct world *w, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

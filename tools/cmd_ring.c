@@ -172,12 +172,40 @@ static uint32_t owned_per_mille(const struct cmd_view *v, uint32_t slot)
     return v->nodes[slot].rows * 1000 / v->record->partitions;
 }
 
-static void text_member(const struct cmd_view *v, uint32_t slot, bool is_asked)
+/* How wide the columns of words must be. */
+struct widths {
+    int name, address, zone;
+};
+
+static int wider(int width, const char *text)
+{
+    int size = (int)strlen(text);
+    return size > width ? size : width;
+}
+
+static struct widths text_members_begin(const struct cmd_view *v)
+{
+    struct widths w = {4, 7, 4};
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        const struct member *m = &v->record->members[i];
+        w.name = wider(w.name, m->name);
+        w.address = wider(w.address, m->client_address);
+        w.zone = wider(w.zone, m->zone);
+    }
+    (void)printf("    %-8s %-*s %-*s %-*s %6s %8s %7s %6s %6s %6s %-7s %s\n",
+                 "NODE", w.name, "NAME", w.address, "ADDRESS", w.zone, "ZONE",
+                 "WEIGHT", "REPLICAS", "LEADERS", "OWNS%", "USED", "FREE",
+                 "VERSION", "SINCE");
+    return w;
+}
+
+static void text_member(const struct cmd_view *v, uint32_t slot, bool is_asked,
+                        const struct widths *w)
 {
     const struct member *m = &v->record->members[slot];
     const struct cmd_view_node *n = &v->nodes[slot];
     char node[9], used[CLI_TEXT_SIZE] = "-", space[CLI_TEXT_SIZE] = "-";
-    char since[CLI_TEXT_SIZE], version[64] = "-";
+    char since[CLI_TEXT_SIZE], version[64] = "-", owns[16];
     uint64_t now = wall_ms();
     uint32_t owned = owned_per_mille(v, slot);
     cmd_view_short_id(m->node, node);
@@ -189,12 +217,13 @@ static void text_member(const struct cmd_view *v, uint32_t slot, bool is_asked)
                        (const char *)n->self.version.data);
     }
     cli_duration(now - min_u64(now, m->seen_since_ms), since);
-    (void)printf("%c%c%c %s %s %s %s %u %u %u %u.%u%% %s %s %s %s\n",
+    (void)snprintf(owns, sizeof owns, "%u.%u%%", owned / 10, owned % 10);
+    (void)printf("%c%c%c %-8s %-*s %-*s %-*s %6u %8u %7u %6s %6s %6s %-7s %s\n",
                  n->has_answered ? 'U' : 'D', standing(m), is_asked ? '*' : ' ',
-                 node, m->name, m->client_address,
+                 node, w->name, m->name, w->address, m->client_address, w->zone,
                  m->zone[0] != 0 ? m->zone : "-", m->weight,
-                 n->has_answered ? n->replicas : n->rows, n->leaders,
-                 owned / 10, owned % 10, used, space, version, since);
+                 n->has_answered ? n->replicas : n->rows, n->leaders, owns,
+                 used, space, version, since);
 }
 
 static void json_member(const struct cmd_view *v, uint32_t slot, bool is_asked,
@@ -239,9 +268,12 @@ static int members(struct cli *cli, struct eddy *e)
     if (v == NULL)
         return cli_failed(cli, e, err, "asking the ring");
     eddy_first_node(e, asked.bytes);
+    struct widths w = {0};
     if (cli->is_json) {
         cli_json_begin(&j, stdout);
         cli_json_open(&j, "members", '[');
+    } else {
+        w = text_members_begin(v);
     }
     for (uint32_t i = 0; i < v->record->member_count; i++) {
         const struct member *m = &v->record->members[i];
@@ -250,7 +282,7 @@ static int members(struct cli *cli, struct eddy *e)
         if (cli->is_json)
             json_member(v, i, id_equal(m->node, asked), &j);
         else
-            text_member(v, i, id_equal(m->node, asked));
+            text_member(v, i, id_equal(m->node, asked), &w);
     }
     if (cli->is_json) {
         cli_json_close(&j, ']');

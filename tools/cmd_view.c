@@ -360,7 +360,14 @@ static bool group_is_settled(const struct cmd_view *v, uint32_t group,
     if (at->g.replica_count != row)
         (void)snprintf(text, 256, "group %u is on %u nodes, not yet on %u",
                        group, at->g.replica_count, row);
-    return at->g.replica_count == row;
+    else if (group != 0 && record_majority(row) < v->record->acks)
+        (void)snprintf(text, 256,
+                       "no appends are taken on %u of %u copies: more nodes "
+                       "are needed (eddyd join)",
+                       row, v->record->copies);
+    else
+        return true;
+    return false;
 }
 
 static bool leaders_are_balanced(const struct cmd_view *v, char text[256])

@@ -17,9 +17,12 @@
  * while all goes well (L15, T18).
  *
  * What was sent and not answered definitely is *unknown*. From then on only
- * what says something of that very number counts: OK, or CONFLICT. A FENCED,
- * say, is judged before the number is looked up, so that an earlier attempt
- * may well have been appended; the answer is TIMEOUT then (T18). */
+ * what says something of that very number counts: OK, or CONFLICT because the
+ * number has been used for other bytes. A FENCED, say, is judged before the
+ * number is looked up, so that an earlier attempt may well have been appended;
+ * and a CONFLICT over the expected seq may be the word of a leader whose log
+ * never commits, while the earlier attempt's does. The answer is TIMEOUT then
+ * (T18). */
 #include "net/client_impl.h"
 
 #include "ring/rule.h"
@@ -298,18 +301,23 @@ static bool is_in_flight(const struct producer_line *l, uint64_t number)
     return false;
 }
 
-/* A verdict that says something of this very number. */
-static bool is_about_number(enum err err)
+/* A verdict that says something of this very number, whatever became of
+ * earlier attempts at it. Of the two CONFLICTs it is the one that found the
+ * number used: then the next one lies above it. */
+static bool is_about_number(uint64_t number, const struct verdict *v)
 {
-    return err == ERR_OK || err == ERR_CONFLICT || err == ERR_TOO_LARGE ||
-           err == ERR_BAD_REQUEST;
+    return v->err == ERR_OK || v->err == ERR_TOO_LARGE ||
+           v->err == ERR_BAD_REQUEST ||
+           (v->err == ERR_CONFLICT && v->next_number > number);
 }
 
-static void answer(struct append *a, enum err err)
+static void answer(struct append *a, uint64_t number, const struct verdict *v)
 {
     a->is_answered = true;
-    a->err = err;
-    if (RULE(T18) && a->is_unknown && !is_about_number(err))
+    a->err = v->err;
+    a->seq = v->seq;
+    a->is_duplicate = v->is_duplicate;
+    if (RULE(T18) && a->is_unknown && !is_about_number(number, v))
         a->err = ERR_TIMEOUT;
 }
 
@@ -383,7 +391,7 @@ static void refused(struct client *c, struct producer_line *l,
         if (a->is_answered)
             continue;
         if (!client_is_transient(err)) {
-            answer(a, err);
+            answer(a, n, &(struct verdict){.err = err});
             continue;
         }
         a->err = err;
@@ -410,9 +418,7 @@ static void judged(struct client *c, struct producer_line *l,
         if (a->is_answered)
             continue;
         if (!client_is_transient(v.err)) {
-            answer(a, v.err);
-            a->seq = v.seq;
-            a->is_duplicate = v.is_duplicate;
+            answer(a, n, &v);
             continue;
         }
         a->err = v.err;

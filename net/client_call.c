@@ -433,6 +433,11 @@ static void refused(struct client *c, struct call *call, enum err err)
                   is_follower || (is_known && call->failures < HINTS_MAX));
         return;
     }
+    /* Who may not do it any more says nothing of whether it was done. */
+    if (RULE(T18) && err == ERR_DENIED && call->is_unknown) {
+        fail(c, call, ERR_TIMEOUT);
+        return;
+    }
     call->err = err;
     if (client_is_transient(err))
         try_again(c, call, false);

@@ -514,6 +514,23 @@ static void once_unknown_a_refusal_says_nothing(void **state)
 #endif
 }
 
+static void denied_says_nothing_of_an_earlier_attempt(void **state)
+{
+    (void)state;
+    struct world *w = connected();
+    submit_create(w, 2);
+    refuse(w, next_sent(w, OP_COMMANDS), ERR_DENIED);
+    assert_int_equal(only_told(w)->result.err, ERR_DENIED);
+    w->told_count = 0;
+    submit_create(w, 3);
+    (void)next_sent(w, OP_COMMANDS); /* lost: it may be in the log */
+    pass(w, ATTEMPT);
+    pass(w, 1000);
+    refuse(w, next_sent(w, OP_COMMANDS), ERR_DENIED);
+    assert_int_equal(only_told(w)->result.err, ERR_TIMEOUT);
+    world_free(w);
+}
+
 static void silence_tries_another_node_and_asks_for_the_record(void **state)
 {
     (void)state;
@@ -978,6 +995,28 @@ static void fenced_is_definite_only_if_nothing_is_unknown(void **state)
     world_free(w);
 }
 
+/* The second attempt meets a leader whose uncommitted log has moved the end
+ * away; it falls, and the first attempt's entry commits after all. */
+static void once_unknown_a_conflict_is_definite_only_of_the_number(void **state)
+{
+    (void)state;
+    for (uint64_t next = 0; next < 2; next++) {
+        struct world *w = connected();
+        uint32_t p = open_producer(w);
+        append_many(w, p, 1, 10);
+        (void)next_sent(w, OP_COMMANDS); /* lost: it may be in the log */
+        pass(w, ATTEMPT);
+        pass(w, 1000);
+        struct sent *again = next_sent(w, OP_COMMANDS);
+        struct verdict v = {.err = ERR_CONFLICT,
+                            .next_number = first_number(again) + next};
+        answer_verdict(w, again, &v);
+        assert_int_equal(only_told(w)->result.err,
+                         next == 0 ? ERR_TIMEOUT : ERR_CONFLICT);
+        world_free(w);
+    }
+}
+
 static void behind_a_failed_append_nothing_was_done(void **state)
 {
     (void)state;
@@ -1224,6 +1263,7 @@ int main(void)
         cmocka_unit_test(moved_without_a_hint_tries_the_next_after_a_wait),
         cmocka_unit_test(refusals_are_retried_until_time_is_up_and_then_told),
         cmocka_unit_test(once_unknown_a_refusal_says_nothing),
+        cmocka_unit_test(denied_says_nothing_of_an_earlier_attempt),
         cmocka_unit_test(silence_tries_another_node_and_asks_for_the_record),
         cmocka_unit_test(status_goes_to_its_member_only),
         cmocka_unit_test(join_goes_to_group_0s_leader),
@@ -1245,6 +1285,8 @@ int main(void)
         cmocka_unit_test(behind_a_failed_append_nothing_was_done),
         cmocka_unit_test(an_append_refused_to_the_end_says_why),
         cmocka_unit_test(an_append_once_lost_ends_unknown),
+        cmocka_unit_test(
+            once_unknown_a_conflict_is_definite_only_of_the_number),
         cmocka_unit_test(an_answer_that_waits_is_heard_however_late),
         cmocka_unit_test(a_rewound_producer_repeats_its_numbers),
         cmocka_unit_test(nothing_follows_a_closing_append),

@@ -98,7 +98,7 @@ void host_found(struct host *h)
     struct store_founding_batch b;
     store_founding_begin(&b, &f);
     watch_durable(w->watch, h, &b.batch);
-    watch_founded(w->watch, h);
+    watch_founded(w->watch);
     store_founding_end(&b);
     h->reader = store_reader_open(h->store);
     h->is_member = true;

@@ -161,6 +161,18 @@ static void print_faults(const struct totals *t)
                      fault_words((enum fault)i));
 }
 
+static void print_invariants(const struct totals *t)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < HELD_COUNT; i++)
+        sum += t->held[i];
+    (void)printf("%llu invariant checks:\n", (unsigned long long)sum);
+    for (size_t i = 0; i < HELD_COUNT; i++)
+        (void)printf("  %-4s %12llu  %s\n", invariant_name((enum invariant)i),
+                     (unsigned long long)t->held[i],
+                     invariant_words((enum invariant)i));
+}
+
 /* struct totals is uint64_t throughout. */
 static void add_totals(struct totals *sum, const struct totals *t)
 {
@@ -318,6 +330,7 @@ static int play_all(const struct options *o)
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     print_faults(&sum);
     print_totals("in all", &sum);
+    print_invariants(&sum);
     (void)printf(
         "%llu histories of seeds %llu to %llu, %llu failed, in %lld s\n",
         (unsigned long long)ended, (unsigned long long)o->from,
@@ -397,6 +410,7 @@ static int play_one(const struct options *o)
     int code = play(o, o->seed, &t);
     print_faults(&t);
     print_totals("in all", &t);
+    print_invariants(&t);
     (void)printf("trace %016llx\n", (unsigned long long)t.trace);
     return code;
 }

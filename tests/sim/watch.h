@@ -28,7 +28,8 @@
 struct watch *watch_new(struct world *w);
 void watch_free(struct watch *a);
 
-void watch_founded(struct watch *a, struct host *h);
+/* The founder's disk has been seen: what is on it is committed. */
+void watch_founded(struct watch *a);
 void watch_started(struct watch *a, struct host *h);
 void watch_crashed(struct watch *a, struct host *h);
 /* Now durable on the host's disk. */

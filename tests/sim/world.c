@@ -136,10 +136,9 @@ void world_fault(const struct world *w, const char *format, ...)
     va_end(args);
 }
 
-void world_fail(struct world *w, int code, const char *format, ...)
+static _Noreturn void end(struct world *w, int code, const char *name,
+                          const char *format, va_list args)
 {
-    va_list args;
-    va_start(args, format);
     (void)fflush(stdout);
     (void)fprintf(stderr, "%s violated, while %s:\n",
                   code == SIM_SAFETY     ? "SAFETY"
@@ -147,9 +146,10 @@ void world_fail(struct world *w, int code, const char *format, ...)
                                          : "the simulator's own rules",
                   w->doing);
     print_time(w, stderr, ' ');
+    if (name != NULL)
+        (void)fprintf(stderr, "%s: ", name);
     (void)vfprintf(stderr, format, args);
     (void)fputc('\n', stderr);
-    va_end(args);
     struct buf plan = {0};
     plan_print(&w->plan, &plan);
     (void)fprintf(stderr, "plan: %.*s\n", (int)plan.size, (char *)plan.data);
@@ -158,6 +158,20 @@ void world_fail(struct world *w, int code, const char *format, ...)
     if (w->cfg.last_words != NULL)
         w->cfg.last_words(w);
     _exit(code);
+}
+
+void world_fail(struct world *w, int code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    end(w, code, NULL, format, args);
+}
+
+void world_broken(struct world *w, enum invariant i, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    end(w, invariant_code(i), invariant_name(i), format, args);
 }
 
 /* ---- events ------------------------------------------------------------ */

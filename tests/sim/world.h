@@ -16,6 +16,7 @@
 #include "node/node.h"
 #include "tests/sim/buffers.h"
 #include "tests/sim/heap.h"
+#include "tests/sim/invariants.h"
 #include "tests/sim/plan.h"
 
 #define HOSTS_MAX 8u
@@ -69,9 +70,10 @@ struct totals {
     uint64_t reads, ends, fenced, joins;
     uint64_t idle_terms_most, elections_most; /* of a group */
     uint64_t elections, commits, entries, config_changes;
-    uint64_t healed_ms; /* how long it took to converge */
-    uint64_t scheduled; /* faults; the highest ordinal */
-    uint64_t trace;     /* hash of all that happened */
+    uint64_t held[HELD_COUNT]; /* checks of each invariant */
+    uint64_t healed_ms;        /* how long it took to converge */
+    uint64_t scheduled;        /* faults; the highest ordinal */
+    uint64_t trace;            /* hash of all that happened */
 };
 
 /* Scheduled faults that shall not be, by their ordinals (faults.h): a failing
@@ -162,6 +164,10 @@ void world_trace(const struct world *w, const char *format, ...)
 /* ... and one about a fault. */
 void world_fault(const struct world *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* An invariant is broken: its name goes before the words. */
+_Noreturn void world_broken(struct world *w, enum invariant i,
+                            const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 _Noreturn void world_fail(struct world *w, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

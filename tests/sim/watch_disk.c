@@ -1,0 +1,232 @@
+/* watch_disk.c - what is on which disk; see watch.h. */
+#include "tests/sim/watch_impl.h"
+
+/* ---- contents ---------------------------------------------------------- */
+
+struct slot *watch_slot(struct group_watch *gw, uint64_t index)
+{
+    if (index >= gw->capacity) {
+        size_t capacity = gw->capacity == 0 ? 64 : gw->capacity;
+        while (capacity <= index)
+            capacity *= 2;
+        gw->slots = mem_resize(gw->slots, capacity * sizeof *gw->slots);
+        memset(gw->slots + gw->capacity, 0,
+               (capacity - gw->capacity) * sizeof *gw->slots);
+        gw->capacity = capacity;
+    }
+    return &gw->slots[index];
+}
+
+struct variant *watch_variant(struct group_watch *gw, uint64_t index,
+                              uint64_t term)
+{
+    struct variant *v = watch_slot(gw, index)->variants;
+    while (v != NULL && v->term != term)
+        v = v->next;
+    return v;
+}
+
+bool watch_was_durable(const struct variant *v, struct replica r)
+{
+    for (uint32_t i = 0; i < v->durable_count; i++)
+        if (replica_equal(v->durable[i], r))
+            return true;
+    return false;
+}
+
+static void note_durable(struct variant *v, struct replica r)
+{
+    if (watch_was_durable(v, r))
+        return;
+    v->durable =
+        mem_resize(v->durable, (v->durable_count + 1) * sizeof *v->durable);
+    v->durable[v->durable_count++] = r;
+}
+
+static void note_config(struct group_watch *gw, uint64_t index, uint64_t term)
+{
+    gw->configs =
+        mem_resize(gw->configs, (gw->config_count + 1) * sizeof *gw->configs);
+    gw->configs[gw->config_count++] = (struct config_seen){index, term};
+}
+
+static struct variant *new_variant(struct group_watch *gw,
+                                   const struct item *item, uint64_t previous,
+                                   uint64_t hash)
+{
+    struct variant *v = mem_alloc(sizeof *v);
+    v->term = item->term;
+    v->previous_term = previous;
+    v->hash = hash;
+    buf_append(&v->manifest, item->manifest, item->manifest_size);
+    struct slot *slot = watch_slot(gw, item->index);
+    v->next = slot->variants;
+    slot->variants = v;
+    if (item->kind == ENTRY_CONFIG)
+        note_config(gw, item->index, item->term);
+    return v;
+}
+
+/* ---- the log ----------------------------------------------------------- */
+
+static void appended(struct watch *a, struct host *h, uint32_t group,
+                     const struct item *item)
+{
+    struct disk *d = &a->hosts[h->index].disks[group];
+    struct group_watch *gw = &a->groups[group];
+    uint64_t previous = d->count == 0 ? 0 : d->entries[d->count - 1]->term;
+    uint64_t hash = hash64(item_manifest(item));
+    ASSERT(d->is_there && item->index == d->count + 1);
+    struct variant *v = watch_variant(gw, item->index, item->term);
+    if (v == NULL) {
+        v = new_variant(gw, item, previous, hash);
+        a->w->totals.entries++;
+    }
+    MUST_HOLD(a->w, I2, v->hash == hash && v->previous_term == previous,
+              "n%u stores another entry %llu of term %llu in group %u than "
+              "there was%s",
+              h->index + 1, ull(item->index), ull(item->term), group,
+              v->hash == hash ? ", after another one" : "");
+    note_durable(v, (struct replica){h->id, d->added});
+    if (d->count == d->capacity) {
+        d->capacity = d->capacity == 0 ? 64 : d->capacity * 2;
+        d->entries = mem_resize(d->entries, d->capacity * sizeof *d->entries);
+    }
+    d->entries[d->count++] = v;
+}
+
+static void truncated(struct watch *a, struct host *h, uint32_t group,
+                      uint64_t index)
+{
+    struct disk *d = &a->hosts[h->index].disks[group];
+    struct group_watch *gw = &a->groups[group];
+    ASSERT(index >= 1 && index <= d->count);
+    for (uint64_t i = index; i <= d->count; i++)
+        MUST_HOLD(a->w, I6, watch_slot(gw, i)->committed != d->entries[i - 1],
+                  "n%u truncates entry %llu of group %u, which is committed",
+                  h->index + 1, ull(i), group);
+    d->count = (size_t)index - 1;
+}
+
+static void hard_stored(struct watch *a, struct host *h,
+                        const struct store_command *c)
+{
+    struct disk *d = &a->hosts[h->index].disks[c->group];
+    MUST_HOLD(a->w, I8, c->hard.term >= d->hard.term,
+              "n%u stores term %llu of group %u after term %llu", h->index + 1,
+              ull(c->hard.term), c->group, ull(d->hard.term));
+    MUST_HOLD(a->w, I9,
+              c->hard.term > d->hard.term || id_is_zero(d->hard.vote.node) ||
+                  replica_equal(c->hard.vote, d->hard.vote),
+              "n%u changes its vote in term %llu of group %u", h->index + 1,
+              ull(c->hard.term), c->group);
+    d->hard = c->hard;
+}
+
+/* ---- states and replicas ----------------------------------------------- */
+
+static void portion_stored(struct watch *a, struct host *h,
+                           const struct store_command *c)
+{
+    struct disk *d = &a->hosts[h->index].disks[c->group];
+    MUST_HOLD(a->w, I11, c->index == d->stored && c->index_to > c->index,
+              "n%u stores group %u's state from entry %llu to %llu over that "
+              "of entry %llu",
+              h->index + 1, c->group, ull(c->index), ull(c->index_to),
+              ull(d->stored));
+    MUST_HOLD(a->w, I7,
+              c->index_to <= max_u64(a->groups[c->group].committed, 1) &&
+                  c->index_to <= d->count,
+              "n%u stores group %u's state of entry %llu; committed are %llu, "
+              "its disk ends at %zu",
+              h->index + 1, c->group, ull(c->index_to),
+              ull(a->groups[c->group].committed), d->count);
+    watch_digest(a, h, c->group, c->index_to, c->digest);
+    d->stored = c->index_to;
+}
+
+static void created(struct watch *a, struct host *h,
+                    const struct store_command *c)
+{
+    struct disk *d = &a->hosts[h->index].disks[c->group];
+    MUST_HOLD(a->w, I15,
+              !d->is_there && c->added > d->added_most &&
+                  c->incarnation > d->incarnation,
+              "n%u makes replica %llu of group %u; it has had %llu, and its "
+              "incarnation %u",
+              h->index + 1, ull(c->added), c->group, ull(d->added_most),
+              d->incarnation);
+    d->is_there = true;
+    d->incarnation = c->incarnation;
+    d->added = d->added_most = c->added;
+    d->hard = (struct raft_hard_state){0};
+    d->count = 0;
+    d->stored = 0;
+}
+
+/* S5, T13: as of a committed entry not below its own, this very pair is no
+ * member any more. Ids are never given again, so the newest configuration
+ * tells. */
+static void dropped(struct watch *a, struct host *h, uint32_t group)
+{
+    struct disk *d = &a->hosts[h->index].disks[group];
+    const struct config *c = &a->groups[group].config;
+    struct replica r = {h->id, d->added};
+    MUST_HOLD(a->w, I16,
+              d->is_there && c->index >= d->added && config_find(c, r) == NULL,
+              "n%u drops replica %llu of group %u, which no committed "
+              "configuration (the newest is %llu) has removed",
+              h->index + 1, ull(d->added), group, ull(c->index));
+    d->is_there = false;
+}
+
+static void swept(struct watch *a, struct host *h,
+                  const struct store_command *c)
+{
+    const struct disk *d = &a->hosts[h->index].disks[c->group];
+    MUST_HOLD(a->w, I16, !d->is_there || c->incarnation < d->incarnation,
+              "n%u sweeps the rows of group %u's incarnation %u, which is in "
+              "use",
+              h->index + 1, c->group, c->incarnation);
+}
+
+static void stored(struct watch *a, struct host *h,
+                   const struct store_command *c)
+{
+    switch (c->kind) {
+    case STORE_CREATE:
+        created(a, h, c);
+        return;
+    case STORE_TOMBSTONE:
+        dropped(a, h, c->group);
+        return;
+    case STORE_HARD:
+        hard_stored(a, h, c);
+        return;
+    case STORE_APPEND:
+        appended(a, h, c->group, c->item);
+        return;
+    case STORE_TRUNCATE:
+        truncated(a, h, c->group, c->index);
+        return;
+    case STORE_PORTION:
+        portion_stored(a, h, c);
+        return;
+    case STORE_SWEEP:
+        swept(a, h, c);
+        return;
+    case STORE_QUARANTINE:
+        world_fail(a->w, SIM_SAFETY, "n%u quarantines group %u: %.*s",
+                   h->index + 1, c->group, (int)c->bytes.size,
+                   (const char *)c->bytes.data);
+    case STORE_BOOT:
+    case STORE_RECORD:
+        return;
+    }
+}
+
+void watch_durable(struct watch *a, struct host *h, const struct store_batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        stored(a, h, &b->commands[i]);
+}

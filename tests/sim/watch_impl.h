@@ -1,0 +1,161 @@
+/* watch_impl.h - inside struct watch: for tests/sim/watch*.c only.
+ *
+ *   watch.c         life, each replica after a turn, questions
+ *   watch_disk.c    batches that become durable: what is on which disk
+ *   watch_sent.c    messages that leave: votes, leaders, acknowledgements
+ *   watch_commit.c  what is committed and applied, by whom, on what grounds
+ *   watch_view.c    gossip: who thinks whom alive */
+#ifndef TESTS_SIM_WATCH_IMPL_H
+#define TESTS_SIM_WATCH_IMPL_H
+
+#include "tests/sim/watch.h"
+
+/* One content that an index has had on some disk. */
+struct variant {
+    uint64_t term;
+    uint64_t previous_term; /* of the entry before it: I2 by induction */
+    uint64_t hash;
+    struct buf manifest;
+    struct replica *durable; /* who has had it on disk */
+    uint32_t durable_count;
+    struct variant *next;
+};
+
+struct slot {
+    struct variant *variants;
+    struct variant *committed;
+    bool has_digest;
+    struct hash128 digest; /* of the state with this entry applied */
+};
+
+struct lead {
+    uint64_t term;
+    struct replica leader;
+};
+struct vote {
+    struct replica voter;
+    uint64_t term;
+    struct replica candidate;
+};
+
+/* A CONFIG entry that has been on some disk. */
+struct config_seen {
+    uint64_t index, term;
+};
+
+struct group_watch {
+    struct config_seen *configs;
+    size_t config_count;
+    struct slot *slots; /* by index */
+    size_t capacity;
+    uint64_t committed;   /* by anybody */
+    struct config config; /* the newest committed */
+    struct lead *leads;
+    size_t lead_count;
+    struct vote *votes; /* newest last */
+    size_t vote_count;
+    /* A replica that is nobody's, never restarts and applies each entry as it
+     * is committed: I4 at every index. Group 0's state is the ring's record,
+     * which it has not. */
+    struct streams *reference;
+};
+
+/* A replica's log and hard state as they are on its disk. */
+struct disk {
+    bool is_there;
+    uint32_t incarnation;
+    uint64_t added;
+    uint64_t added_most; /* of all that there ever was here */
+    struct raft_hard_state hard;
+    struct variant **entries; /* [index - 1] */
+    size_t count, capacity;
+    uint64_t stored; /* index of its stored state */
+};
+
+/* What the replica claimed at its last turn. */
+struct claim {
+    uint64_t added; /* which replica */
+    enum raft_role role;
+    uint64_t term, commit, applied;
+    struct id128 leader;
+    uint64_t matches; /* of a leader's followers, added up */
+};
+
+/* What a host last said of another. */
+struct view {
+    uint64_t boot;
+    uint32_t version;
+    enum swim_state state;
+};
+
+struct host_watch {
+    struct disk disks[PLAN_GROUPS_MAX];
+    struct claim claims[PLAN_GROUPS_MAX];
+    uint64_t newest_boot;
+    struct view views[HOSTS_MAX];
+    uint64_t news_count; /* of its gossip, when the views were taken */
+};
+
+/* What a turn has done, for the faults that lie in wait. */
+struct doings {
+    uint32_t began[PLAN_GROUPS_MAX]; /* groups that it leads since this turn */
+    uint32_t began_count;
+    uint32_t handed_over; /* a group; 0: none */
+};
+
+struct epoch_seen {
+    uint64_t number;
+    uint64_t hash;
+};
+
+struct watch {
+    struct world *w;
+    struct group_watch groups[PLAN_GROUPS_MAX];
+    struct host_watch hosts[HOSTS_MAX];
+    struct doings doings;
+    struct epoch_seen *epochs;
+    size_t epoch_count;
+    struct verdict verdicts[ENTRY_COMMANDS_MAX]; /* the references' */
+    struct buf images;
+};
+
+static inline unsigned long long ull(uint64_t n)
+{
+    return n;
+}
+
+/* ---- watch_disk.c ------------------------------------------------------ */
+
+struct slot *watch_slot(struct group_watch *gw, uint64_t index);
+struct variant *watch_variant(struct group_watch *gw, uint64_t index,
+                              uint64_t term);
+/* The replica has had it on its disk. */
+bool watch_was_durable(const struct variant *v, struct replica r);
+
+/* ---- watch_sent.c ------------------------------------------------------ */
+
+void watch_note_leader(struct watch *a, uint32_t group, uint64_t term,
+                       struct replica leader);
+
+/* ---- watch_commit.c ---------------------------------------------------- */
+
+/* Of a whole group, for the first time: it is committed. */
+void watch_commit(struct watch *a, uint32_t group, struct variant *v,
+                  uint64_t index);
+/* A replica's commit index has risen from `from`. */
+void watch_commit_risen(struct watch *a, struct host *h, uint32_t group,
+                        const struct raft *r, uint64_t from);
+void watch_applied_risen(struct watch *a, struct host *h, uint32_t group,
+                         uint64_t applied);
+/* It begins to lead. */
+void watch_complete(struct watch *a, struct host *h, uint32_t group,
+                    const struct raft *r);
+/* I4: this is what some replica has made of everything up to the index. */
+void watch_digest(struct watch *a, struct host *h, uint32_t group,
+                  uint64_t index, struct hash128 digest);
+
+/* ---- watch_view.c ------------------------------------------------------ */
+
+void watch_view(struct watch *a, struct host *h);
+
+#endif

@@ -1,10 +1,12 @@
 /* ops.c - see ops.h. */
 #include "tests/sim/ops.h"
 
-struct known {
+#include "tests/sim/linear.h"
+
+struct told {
     uint32_t group;
     struct position stream;
-    uint64_t end; /* the highest that anyone was told */
+    struct linear linear;
 };
 
 struct ops {
@@ -12,8 +14,8 @@ struct ops {
     struct map by_checksum;
     struct op **all;
     size_t count, capacity;
-    struct known *known;
-    size_t known_count;
+    struct told *told;
+    size_t told_count;
     uint64_t appenders[(USERS_MAX + 63) / 64];
     uint32_t acked_by[USERS_MAX];
 };
@@ -30,74 +32,74 @@ void ops_free(struct ops *o)
     for (size_t i = 0; i < o->count; i++)
         mem_free(o->all[i]);
     mem_free(o->all);
-    mem_free(o->known);
+    mem_free(o->told);
     map_free(&o->by_checksum);
     mem_free(o);
 }
 
-/* ---- the ends that were told ------------------------------------------- */
+/* ---- what was told ----------------------------------------------------- */
 
-static struct known *find_known(const struct ops *o, uint32_t group,
-                                struct position stream)
+static struct told *find_told(const struct ops *o, uint32_t group,
+                              struct position stream)
 {
-    for (size_t i = 0; i < o->known_count; i++)
-        if (o->known[i].group == group &&
-            position_equal(o->known[i].stream, stream))
-            return &o->known[i];
+    for (size_t i = 0; i < o->told_count; i++)
+        if (o->told[i].group == group &&
+            position_equal(o->told[i].stream, stream))
+            return &o->told[i];
     return NULL;
 }
 
-static void raise_known(struct ops *o, uint32_t group, struct position stream,
-                        uint64_t end)
+static void ended(struct ops *o, uint32_t group, struct position stream,
+                  uint64_t end)
 {
-    struct known *k = find_known(o, group, stream);
-    if (k == NULL) {
-        o->known =
-            mem_resize(o->known, (o->known_count + 1) * sizeof *o->known);
-        k = &o->known[o->known_count++];
-        *k = (struct known){group, stream, 0};
+    struct told *t = find_told(o, group, stream);
+    if (t == NULL) {
+        o->told = mem_resize(o->told, (o->told_count + 1) * sizeof *o->told);
+        t = &o->told[o->told_count++];
+        *t = (struct told){.group = group, .stream = stream};
     }
-    k->end = max_u64(k->end, end);
+    linear_ended(&t->linear, end);
 }
 
 uint64_t ops_floor(const struct ops *o, uint32_t group, struct position stream)
 {
-    const struct known *k = find_known(o, group, stream);
-    return k == NULL ? 0 : k->end;
+    const struct told *t = find_told(o, group, stream);
+    return t == NULL ? 0 : linear_begin(&t->linear);
 }
 
 void ops_known(struct ops *o, uint32_t user, uint32_t group,
                struct position stream, uint64_t end)
 {
     const struct twin_stream *s = twin_stream(o->w->twin, group, stream);
-    if (s == NULL || end > s->count)
-        world_fail(o->w, SIM_SAFETY,
-                   "I20: user %u is told of %llu segments of stream %s; there "
-                   "are %zu",
-                   user, (unsigned long long)end, s == NULL ? "?" : s->name,
-                   s == NULL ? 0 : s->count);
+    MUST_HOLD(o->w, I20, s != NULL && end <= s->count,
+              "user %u is told of %llu segments of stream %s; there are %zu",
+              user, (unsigned long long)end, s == NULL ? "?" : s->name,
+              s == NULL ? 0 : s->count);
+    ended(o, group, stream, end);
 }
 
 void ops_end(struct ops *o, uint32_t user, uint32_t group,
              struct position stream, uint64_t floor, uint64_t end)
 {
-    ops_known(o, user, group, stream, end);
     o->w->totals.ends++;
-    if (end < floor)
-        world_fail(o->w, SIM_SAFETY,
-                   "I20: user %u is told that the stream ends at %llu; before "
-                   "it asked, %llu was known",
-                   user, (unsigned long long)end, (unsigned long long)floor);
-    raise_known(o, group, stream, end);
+    MUST_HOLD(o->w, I20, linear_may_end(floor, end),
+              "user %u is told that the stream ends at %llu; before it asked, "
+              "%llu was known",
+              user, (unsigned long long)end, (unsigned long long)floor);
+    ops_known(o, user, group, stream, end);
 }
 
 /* ---- appends ----------------------------------------------------------- */
 
+static bool is_same(struct hash128 a, struct hash128 b)
+{
+    return a.lo == b.lo && a.hi == b.hi;
+}
+
 static bool has_checksum(const void *value, const void *key)
 {
     const struct op *op = value;
-    const struct hash128 *checksum = key;
-    return op->checksum.lo == checksum->lo && op->checksum.hi == checksum->hi;
+    return is_same(op->checksum, *(const struct hash128 *)key);
 }
 
 struct op *ops_begin(struct ops *o, uint32_t user, uint32_t group,
@@ -131,26 +133,22 @@ void ops_committed(struct ops *o, uint32_t group, const struct twin_stream *s,
     struct hash128 checksum = s->segments[seq].checksum;
     struct op *op =
         map_find(&o->by_checksum, checksum.lo, has_checksum, &checksum);
-    if (op == NULL || op->group != group || !position_equal(op->stream, s->id))
-        world_fail(o->w, SIM_SAFETY, "segment %llu of stream %s is nobody's",
-                   (unsigned long long)seq, s->name);
-    if (op->is_in)
-        world_fail(o->w, SIM_SAFETY,
-                   "I21: one append of user %u is segment %llu and %llu of "
-                   "stream %s",
-                   op->user, (unsigned long long)op->seq,
-                   (unsigned long long)seq, s->name);
-    if (op->state == STATE_FAILED)
-        world_fail(o->w, SIM_SAFETY,
-                   "I23: an append of user %u, said to have failed with "
-                   "nothing done, is segment %llu of stream %s",
-                   op->user, (unsigned long long)seq, s->name);
-    if (seq < op->floor)
-        world_fail(o->w, SIM_SAFETY,
-                   "I20: an append of user %u is segment %llu of stream %s; "
-                   "before it began, %llu were known",
-                   op->user, (unsigned long long)seq, s->name,
-                   (unsigned long long)op->floor);
+    unsigned long long at = seq;
+    MUST_HOLD(o->w, I19,
+              op != NULL && op->group == group &&
+                  position_equal(op->stream, s->id),
+              "segment %llu of stream %s is nobody's", at, s->name);
+    MUST_HOLD(o->w, I21, !op->is_in,
+              "one append of user %u is segment %llu and %llu of stream %s",
+              op->user, (unsigned long long)op->seq, at, s->name);
+    MUST_HOLD(o->w, I23, op->state != STATE_FAILED,
+              "an append of user %u, said to have failed with nothing done, is "
+              "segment %llu of stream %s",
+              op->user, at, s->name);
+    MUST_HOLD(o->w, I20, linear_may_append(op->floor, seq),
+              "an append of user %u is segment %llu of stream %s; before it "
+              "began, %llu were known",
+              op->user, at, s->name, (unsigned long long)op->floor);
     op->is_in = true;
     op->seq = seq;
     op->in_us = o->w->now_us;
@@ -158,17 +156,15 @@ void ops_committed(struct ops *o, uint32_t group, const struct twin_stream *s,
 
 void ops_acked(struct ops *o, struct op *op, uint64_t seq, bool is_duplicate)
 {
-    if (!op->is_in || op->seq != seq)
-        world_fail(o->w, SIM_SAFETY,
-                   "I19: user %u is told that its append is segment %llu; it "
-                   "%s %llu",
-                   op->user, (unsigned long long)seq,
-                   op->is_in ? "is" : "is not in, not even at",
-                   (unsigned long long)op->seq);
+    MUST_HOLD(o->w, I19, op->is_in && op->seq == seq,
+              "user %u is told that its append is segment %llu; it %s %llu",
+              op->user, (unsigned long long)seq,
+              op->is_in ? "is" : "is not in, not even at",
+              (unsigned long long)op->seq);
     if (op->state == STATE_ACKED)
         return;
     op->state = STATE_ACKED;
-    raise_known(o, op->group, op->stream, seq + 1);
+    ended(o, op->group, op->stream, seq + 1);
     o->w->totals.appends++;
     o->w->totals.duplicates += is_duplicate;
     if (o->acked_by[op->user]++ == 0)
@@ -177,11 +173,9 @@ void ops_acked(struct ops *o, struct op *op, uint64_t seq, bool is_duplicate)
 
 void ops_failed(struct ops *o, struct op *op, enum err err)
 {
-    if (op->is_in)
-        world_fail(o->w, SIM_SAFETY,
-                   "I23: user %u is told %s, nothing done; its append is "
-                   "segment %llu",
-                   op->user, err_name(err), (unsigned long long)op->seq);
+    MUST_HOLD(o->w, I23, !op->is_in,
+              "user %u is told %s, nothing done; its append is segment %llu",
+              op->user, err_name(err), (unsigned long long)op->seq);
     op->state = STATE_FAILED;
     o->w->totals.refused++;
 }
@@ -203,21 +197,18 @@ void ops_served(struct ops *o, uint32_t user, uint32_t group,
     const struct twin_segment *segment = &s->segments[head->seq];
     struct hash128 checksum = wire_checksum(bytes);
     o->w->totals.reads++;
-    if (segment->size != bytes.size || head->size != bytes.size ||
-        segment->checksum.lo != checksum.lo ||
-        segment->checksum.hi != checksum.hi ||
-        head->checksum.lo != checksum.lo || head->checksum.hi != checksum.hi)
-        world_fail(o->w, SIM_SAFETY,
-                   "I19: user %u is served other bytes as segment %llu of "
-                   "stream %s",
-                   user, (unsigned long long)head->seq, s->name);
+    MUST_HOLD(o->w, I19,
+              segment->size == bytes.size && head->size == bytes.size &&
+                  is_same(segment->checksum, checksum) &&
+                  is_same(head->checksum, checksum),
+              "user %u is served other bytes as segment %llu of stream %s",
+              user, (unsigned long long)head->seq, s->name);
 }
 
 void ops_check(struct ops *o)
 {
     for (size_t i = 0; i < o->count; i++)
-        if (o->all[i]->state == STATE_ACKED && !o->all[i]->is_in)
-            world_fail(o->w, SIM_SAFETY,
-                       "I19: an acknowledged append of user %u is lost",
-                       o->all[i]->user);
+        MUST_HOLD(o->w, I19,
+                  o->all[i]->state != STATE_ACKED || o->all[i]->is_in,
+                  "an acknowledged append of user %u is lost", o->all[i]->user);
 }

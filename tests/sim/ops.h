@@ -3,13 +3,13 @@
  * Each append has bytes of its own, so its checksum names it. The twin says
  * which of them are in which stream, and where; from then on:
  *
- *   I19, I21  an acknowledged append is in, once, at the seq that was said
- *   I23       one that failed definitely is not in, now or ever
- *   I20       linearizable: appends and questions for the end of a stream are
- *             integers that must fit real time. Each, when it begins, notes
- *             the highest end that anyone has been told of this stream (its
- *             floor); what it is told may not be below.
- *   reads     what is served is what the twin has, byte for byte */
+ *   I19  an acknowledged append is in, at the seq that was said, and what is
+ *        served is what the twin has, byte for byte
+ *   I20  appends, ends and reads are linearizable, stream by stream, over all
+ *        users: linear.h says why its one number proves neither more nor less
+ *   I21  an append is in once: an acknowledged seq is its alone, and one of
+ *        unknown outcome is there at most once
+ *   I23  one that failed definitely is not in, now or ever */
 #ifndef TESTS_SIM_OPS_H
 #define TESTS_SIM_OPS_H
 
@@ -23,7 +23,7 @@ struct op {
     struct position stream;
     uint32_t user;
     enum op_state state;
-    uint64_t floor;
+    uint64_t floor; /* linear.h */
     bool is_in;
     uint64_t seq;   /* where it is */
     uint64_t in_us; /* since when */
@@ -44,7 +44,7 @@ void ops_unknown(struct ops *o, struct op *op);
 uint64_t ops_floor(const struct ops *o, uint32_t group, struct position stream);
 void ops_end(struct ops *o, uint32_t user, uint32_t group,
              struct position stream, uint64_t floor, uint64_t end);
-/* A segment was served, with these bytes. */
+/* A segment was served, by any replica, with these bytes. */
 void ops_served(struct ops *o, uint32_t user, uint32_t group,
                 struct position stream, const struct segment_head *head,
                 struct span bytes);

@@ -78,7 +78,8 @@ struct session {
     uint64_t request;
     uint64_t sent_us;
     uint64_t floor;
-    bool was_created; /* an acknowledged stream when it was asked by name */
+    uint64_t from_seq; /* READ */
+    bool was_created;  /* an acknowledged stream when it was asked by name */
     enum trick trick;
     struct piece tried;  /* TRICK */
     uint64_t known_next; /* numbers acknowledged when the trick was sent */
@@ -480,6 +481,13 @@ static void opened(struct raw *r, struct session *s, const struct verdict *v)
         if (s->lost[i].number >= v->next_number)
             ops_failed(r->w->ops, s->lost[i].op, ERR_FENCED);
     s->lost_count = 0;
+    bool is_known = s->past_count > 0 && position_equal(s->producer, v->id);
+    MUST_HOLD(r->w, I20,
+              !is_known || v->next_number > s->past[s->past_count - 1].number,
+              "user %u is told that producer %s.%u goes on with number %llu, "
+              "which was acknowledged",
+              r->user, s->producer_name, v->producer_epoch,
+              (unsigned long long)v->next_number);
     if (!position_equal(s->producer, v->id)) {
         for (size_t i = 0; i < s->past_count; i++)
             piece_free(&s->past[i]);
@@ -542,10 +550,17 @@ static void read_answered(struct raw *r, struct session *s,
     struct dec d = dec_of(a->segments);
     struct segment_head head, previous = {0};
     size_t at = 0;
+    uint64_t next = s->from_seq;
     while (wire_segment_next(&d, &previous, &head)) {
+        MUST_HOLD(r->w, I22, head.seq == next,
+                  "user %u asks for segment %llu of stream %s on and reads "
+                  "%llu",
+                  r->user, (unsigned long long)s->from_seq, s->stream_name,
+                  (unsigned long long)head.seq);
         ops_served(r->w->ops, r->user, s->group, s->stream, &head,
                    span_of(payload.data + at, head.size));
         at += head.size;
+        next++;
     }
     ops_known(r->w->ops, r->user, s->group, s->stream, a->next_seq);
     if (a->is_leader)
@@ -623,10 +638,11 @@ static void ask_end(struct raw *r, struct session *s)
 static void ask_read(struct raw *r, struct session *s)
 {
     s->floor = ops_floor(r->w->ops, s->group, s->stream);
+    s->from_seq = world_draw(r->w, s->floor + 2);
     struct request q = {
         .op = OP_READ,
         .stream = s->stream,
-        .from_seq = world_draw(r->w, s->floor + 2),
+        .from_seq = s->from_seq,
         .end_seq = SEQ_ANY,
         .count_max = 20,
         .bytes_max = 1 << 16,

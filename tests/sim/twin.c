@@ -238,16 +238,16 @@ void twin_compare(struct twin *t, struct host *h, uint32_t group,
         count++;
         uint64_t end = end_at(ts, applied);
         enum err err = streams_by_id(s, ts->id, &info);
-        if (err != ERR_OK || info.next_seq != end)
-            world_fail(t->w, SIM_SAFETY,
-                       "I18: n%u's stream %s (group %u) ends at %llu with "
-                       "entry %llu applied (%s); it should at %llu",
-                       h->index + 1, ts->name, group,
-                       (unsigned long long)(err == ERR_OK ? info.next_seq : 0),
-                       (unsigned long long)applied, err_text(err),
-                       (unsigned long long)end);
+        MUST_HOLD(t->w, I18,
+                  err == ERR_OK && info.first_seq == 0 && info.next_seq == end,
+                  "n%u's stream %s (group %u) ends at %llu with entry %llu "
+                  "applied (%s); it should at %llu",
+                  h->index + 1, ts->name, group,
+                  (unsigned long long)(err == ERR_OK ? info.next_seq : 0),
+                  (unsigned long long)applied, err_text(err),
+                  (unsigned long long)end);
     }
-    if (streams_count(s) != count)
-        world_fail(t->w, SIM_SAFETY, "n%u has %zu streams in group %u, not %zu",
-                   h->index + 1, streams_count(s), group, count);
+    MUST_HOLD(t->w, I18, streams_count(s) == count,
+              "n%u has %zu streams in group %u, not %zu", h->index + 1,
+              streams_count(s), group, count);
 }

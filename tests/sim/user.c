@@ -186,12 +186,10 @@ static void read_done(struct user *u, struct use *s,
     struct segment_head head, previous = {0};
     size_t at = 0;
     while (wire_segment_next(&d, &previous, &head)) {
-        if (head.seq != s->read_seq)
-            world_fail(u->w, SIM_SAFETY,
-                       "I22: user %u reads segment %llu of stream %s after "
-                       "%llu",
-                       u->index, (unsigned long long)head.seq, s->name,
-                       (unsigned long long)s->read_seq - 1);
+        MUST_HOLD(u->w, I22, head.seq == s->read_seq,
+                  "user %u reads segment %llu of stream %s after %llu",
+                  u->index, (unsigned long long)head.seq, s->name,
+                  (unsigned long long)s->read_seq - 1);
         ops_served(u->w->ops, u->index, s->partition + 1, s->stream, &head,
                    span_of(r->payload.data + at, head.size));
         at += head.size;

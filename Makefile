@@ -5,10 +5,12 @@
 #   make test         unit tests, cases, fuzz corpus, simulator, processes
 #   make cases        the named cases alone: bugs that a seed once found
 #   make cluster      the tests with real processes alone
-#   make sim          the simulator alone: SEEDS=200 FROM=1 JOBS=2,
-#                     or one history again: SEED=4711 TRACE=1
-#   make sim-long     the same over SIM_LONG_SEEDS=5000 seeds
-#   make mutants      each rule off in turn: the simulator must find it
+#   make sim          the simulator alone: SEEDS=200 FROM=1 JOBS=2, VERBOSE=1
+#                     for a line each; or one history again: SEED=4711, in
+#                     words with TRACE=1 (tests/sim/README.md)
+#   make sim-long     for nights: SIM_LONG_SEEDS=5000 with LENGTH=300 s of faults
+#   make mutants      each rule off in turn: the simulator must find it. OFF=S4
+#                     one alone; FRESH=1 new seeds; UPDATE=1 keeps what it finds
 #   make fuzz         every decoder under libFuzzer, SECONDS=20 each
 #   make lint         what STYLE.md says and a machine can check
 #   make check        lint and test, and test again with SAN=address
@@ -35,6 +37,7 @@ JOBS    ?= $(shell nproc)
 SEEDS          ?= 200
 FROM           ?= 1
 SIM_LONG_SEEDS ?= 5000
+SIM_LONG_S     ?= 300
 SECONDS        ?= 20
 
 B       := build/$(VARIANT)$(if $(SAN),-$(SAN))
@@ -177,8 +180,15 @@ deps deps-fuzz:
 	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y $$missing
 
 RUN := SAN=$(SAN) TEST=$(TEST) RELEASE=$(RELEASE) tests/run.sh
-SIM_RANGE := --seeds $(SEEDS) --from $(FROM) --jobs $(JOBS)
-SIM_ONE   := --seed $(SEED) $(if $(TRACE),--trace) $(WITHOUT:%=--without %)
+# Of each history; SKIP and NO are what a failure's report says.
+SIM_EACH  := $(OFF:%=--off %) $(LENGTH:%=--seconds %) $(SKIP:%=--skip %) \
+    $(NO:%=--no %)
+SIM_RANGE := --seeds $(SEEDS) --from $(FROM) --jobs $(JOBS) $(SIM_EACH) \
+    $(VERBOSE:%=--verbose)
+SIM_ONE   := --seed $(SEED) --jobs $(JOBS) $(SIM_EACH) $(TRACE:%=--trace)
+MUTANTS   := --jobs $(JOBS) $(OFF:%=--off %) $(FRESH:%=--fresh) \
+    $(UPDATE:%=--update) $(TRIES:%=--tries %) \
+    $(if $(filter command line,$(origin FROM)),--from $(FROM))
 NO_SIM    := there is no simulator yet (tests/sim/sim.c)
 
 test: deps
@@ -201,12 +211,13 @@ sim: deps
 	$(TEST)/tests/sim/sim $(if $(SEED),$(SIM_ONE),$(SIM_RANGE))
 
 sim-long:
-	@$(MAKE) --no-print-directory sim SEEDS=$(SIM_LONG_SEEDS)
+	@$(MAKE) --no-print-directory sim SEEDS=$(SIM_LONG_SEEDS) \
+	    LENGTH=$(or $(LENGTH),$(SIM_LONG_S))
 
 mutants: deps
 	$(call need,$(SIM),$(NO_SIM))
 	$(SUB) VARIANT=test sim-program
-	@SIM_ARGS='$(SIM_RANGE)' $(RUN) mutants
+	@MUTANT_ARGS='$(MUTANTS)' $(RUN) mutants
 
 check: lint
 	@$(MAKE) --no-print-directory test SAN=

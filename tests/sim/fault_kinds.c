@@ -33,12 +33,15 @@ void fault_draw(bool has[FAULT_COUNT], uint64_t seed)
 
 bool fault_may(const struct world *w, enum fault kind)
 {
-    return w->is_chaos && w->plan.has[kind];
+    return w->is_chaos && w->plan.has[kind] && !w->cfg.no[kind];
 }
 
 bool fault_strikes(struct world *w, enum fault kind, uint32_t per_mille)
 {
-    if (!fault_may(w, kind) || !rng_chance(&w->rng, per_mille))
+    if (!fault_may(w, kind))
+        return false;
+    w->totals.chances[kind]++;
+    if (!rng_chance(&w->rng, per_mille))
         return false;
     fault_count(w, kind);
     return true;

@@ -62,7 +62,8 @@ const char *fault_words(enum fault kind);
 void fault_draw(bool has[FAULT_COUNT], uint64_t seed);
 
 struct world;
-/* True if it may happen now: the history has it, and they go on. */
+/* True if it may happen now: the history has it, and they go on. (A minimiser
+ * may have taken it away: world_cfg.no.) */
 bool fault_may(const struct world *w, enum fault kind);
 /* True with so many in 1000, if it may; then it is counted. */
 bool fault_strikes(struct world *w, enum fault kind, uint32_t per_mille);

@@ -62,7 +62,8 @@ struct world;
 /* What a history did, for the totals. */
 struct totals {
     uint64_t simulated_ms, events, wakes, messages, bytes;
-    uint64_t faults[FAULT_COUNT]; /* injected, by kind */
+    uint64_t faults[FAULT_COUNT];  /* injected, by kind */
+    uint64_t chances[FAULT_COUNT]; /* that those that come by chance have had */
     uint64_t reordered, cut;
     uint64_t crashes, unsynced; /* crashes with a commit that never was */
     uint64_t partitions;
@@ -97,6 +98,7 @@ struct world_cfg {
     bool is_traced;          /* in words, on stdout */
     uint32_t seconds;        /* of faults; 0: as many as the plan says */
     struct skips skips;
+    bool no[FAULT_COUNT]; /* of those that come by chance: fault_strikes */
     /* Called before a history that has failed ends the process. */
     void (*last_words)(const struct world *w);
 };

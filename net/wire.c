@@ -49,7 +49,7 @@ static void put_header(struct enc *e, const struct wire_header *h)
     enc_epoch(e, h->epoch);
     enc_u64(e, h->number);
     enc_u32(e, 0); /* inline bytes: wire_end */
-    enc_u32(e, 0);
+    enc_u32(e, h->nonce);
 }
 
 void wire_begin(struct wire_out *o, const struct wire_header *h)
@@ -97,9 +97,9 @@ static bool ids_fit(const struct wire_header *h)
         return is_from_node && !id_is_zero(h->to) && h->number > 0 &&
                !id_is_zero(h->cluster);
     case WIRE_REQUEST:
-        return true; /* depends on the op: wire_request_read */
+        return h->nonce == 0; /* its ids: wire_request_read knows */
     case WIRE_RESPONSE:
-        return is_from_node && !id_is_zero(h->cluster);
+        return is_from_node && !id_is_zero(h->cluster) && h->nonce == 0;
     }
     return false;
 }
@@ -121,13 +121,13 @@ enum err wire_read(struct span message, struct wire_in *out)
     h->epoch = dec_epoch(&d);
     h->number = dec_u64(&d);
     h->inline_bytes = dec_u32(&d);
-    uint32_t zero = dec_u32(&d);
+    h->nonce = dec_u32(&d);
     if (d.is_bad || magic != WIRE_MAGIC || !kind_is_known(kind))
         return ERR_BAD_REQUEST;
     h->kind = (enum wire_kind)kind;
     if (version != WIRE_VERSION)
         return ERR_INCOMPATIBLE;
-    if (zero != 0 || h->inline_bytes > dec_left(&d) || !ids_fit(h))
+    if (h->inline_bytes > dec_left(&d) || !ids_fit(h))
         return ERR_BAD_REQUEST;
     out->inline_part = dec_bytes(&d, h->inline_bytes);
     out->payload_at = (uint32_t)d.at;

@@ -14,8 +14,9 @@
  *            from node 16 (zero: a client), to node 16 (zero: a client, or in
  *            a HELLO, RECORD or JOIN request whichever node hears it), boot
  *            u64 (of the sending node; 0: a client), epoch 16 (newest the
- *            sender knows), number u64, inline bytes u32
- *            = 4+2+2+16+16+16+8+16+8+4 = 92, and 4 zero bytes
+ *            sender knows), number u64, inline bytes u32, nonce u32 (between
+ *            nodes: of the sending process; else 0)
+ *            = 4+2+2+16+16+16+8+16+8+4+4 = 96
  *
  * Between nodes (kind PEER_CONTROL, PEER_ENTRIES, PEER_TRANSFER: one a lane)
  * the inline part is frames, each: length of the body u32, length of its part
@@ -64,6 +65,7 @@ struct wire_header {
     struct epoch epoch;
     uint64_t number;
     uint32_t inline_bytes; /* set by wire_end and wire_read */
+    uint32_t nonce;        /* with boot it names one process (S6) */
 };
 
 /* A message on its way out; a zeroed one is empty. The slices are references;

@@ -204,7 +204,8 @@ static void do_effect(struct loop *l, struct node_effect *e)
         say_ready(l);
         return;
     case NODE_DO_STOP:
-        if (e->exit_code == EXIT_FOLDER)
+        /* A forgotten one must not come back with the next boot (S6). */
+        if (e->exit_code == EXIT_FOLDER || e->exit_code == EXIT_FORGOTTEN)
             folder_mark_bad(l->cfg->dir, e->text);
         end(l, e->exit_code, e->text);
         return;

@@ -45,7 +45,7 @@ static const char usage[] =
     "or not ours, 70 a broken invariant, 74 the disk failed (do not restart),\n"
     "75 no node answered or the ring refused for now, 77 key file missing,\n"
     "damaged or open to others, 78 wrong, empty, used or damaged folder,\n"
-    "79 forgotten (the cluster has removed this node).\n";
+    "79 forgotten (removed, or an older copy of this folder).\n";
 
 static int fail(int code, const char *reason)
 {

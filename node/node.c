@@ -224,6 +224,7 @@ void node_free(struct node *n)
     record_free(n->record);
     record_free(n->ring);
     buf_free(&n->record_bytes);
+    buf_free(&n->boots);
     node_queue_free(&n->effects);
     node_queue_free(&n->dirty);
     node_queue_free(&n->joinings);
@@ -329,6 +330,7 @@ struct store_visitor node_visitor(struct node *n)
         .row = load_row,
         .entry = load_entry,
         .tombstone = load_tombstone,
+        .boots = node_boots_load,
     };
 }
 

@@ -171,8 +171,17 @@ static size_t add_portion(struct node *n, struct group *g, size_t bytes_max)
     return bytes;
 }
 
+static void add_boots(struct node *n)
+{
+    if (!n->has_boot_news)
+        return;
+    n->has_boot_news = false;
+    add(n, STORE_BOOTS)->bytes = node_boots_encode(n);
+}
+
 static void add_lazy(struct node *n)
 {
+    add_boots(n);
     bool is_cycle_due = n->cycle.count > 0;
     size_t bytes = 0;
     uint32_t from = n->cursor_b;

@@ -4,6 +4,7 @@
  *   node_group.c  one hosted group: raft's effects, applying, images
  *   node_serve.c  what clients ask
  *   node_cycle.c  the flush cycle
+ *   node_boots.c  which process of a peer is heard
  *   node_peers.c  messages to and from other nodes: lanes, windows, echoes
  *   node_ring.c   the ring record: group 0's jobs, joins, who may speak
  *   node_walk.c   leaders walk their groups to their rows; replicas come, go
@@ -152,10 +153,11 @@ struct peer {
     uint16_t slot;
     char address[ADDRESS_MAX + 1];
     uint8_t key[KEY_BYTES];
-    uint64_t boot, nonce; /* the highest seen */
-    uint64_t hello_ms;    /* when we last said ours */
-    bool was_dead;        /* gossip saw it dead in this life of ours */
-    uint64_t heard_ms;    /* any message, or when it was last connected anew */
+    uint64_t boot; /* the highest seen, 0: none, and whose that was (S6) */
+    uint32_t nonce;
+    uint64_t hello_ms; /* when we last said ours */
+    bool was_dead;     /* gossip saw it dead in this life of ours */
+    uint64_t heard_ms; /* any message, or when it was last connected anew */
     uint64_t record_asked_ms;
     /* control lane, out */
     struct wire_out control;
@@ -269,6 +271,8 @@ struct node {
 
     struct peer **peers;
     size_t peer_count;
+    struct buf boots;   /* of peers: as loaded, then as last encoded */
+    bool has_boot_news; /* not stored yet */
 
     struct cycle cycle;
     size_t hard_waiting, log_waiting; /* of all groups, for the next cycle */
@@ -362,6 +366,21 @@ void node_peer_raft(struct node *n, struct group *g,
 void node_peer_wants(struct node *n, struct peer *p, uint32_t group);
 void node_peers_turn(struct node *n);
 void node_peers_tick(struct node *n);
+
+/* ---- node_boots.c ------------------------------------------------------ */
+
+enum err node_boots_load(void *ctx, struct span bytes);
+/* A new peer: what is known of it from before our start. */
+void node_boots_remember(const struct node *n, struct peer *p);
+/* All that is known, for the disk; valid until the next call. */
+struct span node_boots_encode(struct node *n);
+bool node_boots_is_former(const struct peer *p, const struct wire_header *h);
+void node_boots_seen(struct node *n, struct peer *p,
+                     const struct wire_header *h);
+/* A message of a former life: its HELLO gets FORGOTTEN. */
+void node_boots_answer(struct node *n, struct peer *p,
+                       const struct wire_in *in);
+void node_boots_forgotten(struct node *n, const struct frame *f);
 
 /* ---- node_ring.c ------------------------------------------------------- */
 

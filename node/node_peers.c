@@ -32,6 +32,7 @@ static struct peer *peer_new(struct node *n, uint16_t slot)
     p->node = n->record->members[slot].node;
     p->slot = slot;
     p->heard_ms = n->now_ms;
+    node_boots_remember(n, p);
     node_queue_init(&p->sent, sizeof(struct sent));
     node_queue_init(&p->waiting, sizeof(uint32_t));
     n->peers =
@@ -122,6 +123,7 @@ static struct wire_header header_to(const struct node *n, const struct peer *p,
         .boot = n->cfg.folder.boot,
         .epoch = n->record->epoch,
         .number = number,
+        .nonce = (uint32_t)n->cfg.nonce,
     };
 }
 
@@ -435,32 +437,6 @@ void node_peers_tick(struct node *n)
 
 /* ---- in ---------------------------------------------------------------- */
 
-/* Two processes that both say they are this node: the later one stops. A
- * lower boot is dropped without a word before we get here (T15). */
-static void hello_received(struct node *n, struct peer *p,
-                           const struct frame *f)
-{
-    if (f->boot != p->boot)
-        return;
-    if (p->nonce == 0)
-        p->nonce = f->nonce;
-    if (p->nonce == f->nonce)
-        return;
-    struct frame answer = {.kind = FRAME_FORGOTTEN,
-                           .boot = f->boot,
-                           .nonce = f->nonce,
-                           .seen_boot = p->boot};
-    node_peer_frame(n, p, &answer);
-}
-
-static void forgotten_received(struct node *n, const struct frame *f)
-{
-    /* Obeyed only by the process that holds exactly this boot and nonce. */
-    if (f->boot == n->cfg.folder.boot && f->nonce == n->cfg.nonce)
-        node_fail(n, EXIT_FORGOTTEN,
-                  "another process runs with a copy of this data folder");
-}
-
 /* Slices the payload of an APPEND out of the message: the items own
  * references of it. */
 static bool items_of(struct node *n, const struct frame *f, uint64_t handle,
@@ -557,11 +533,10 @@ static void frame_received(struct node *n, struct peer *p, struct frame *f,
         node_ring_received(n, f->bytes);
         return;
     case FRAME_FORGOTTEN:
-        forgotten_received(n, f);
+        node_boots_forgotten(n, f);
         return;
     case FRAME_HELLO:
-        hello_received(n, p, f);
-        return;
+        return; /* the header has said it all */
     case FRAME_RAFT_FIRST:
     case FRAME_RAFT_LAST:
         break;
@@ -570,16 +545,16 @@ static void frame_received(struct node *n, struct peer *p, struct frame *f,
 }
 
 /* A new life of the peer: its lanes begin anew. */
-static void boot_seen(struct node *n, struct peer *p, uint64_t boot)
+static void boot_seen(struct node *n, struct peer *p,
+                      const struct wire_header *h)
 {
     if (p->boot != 0) {
         for (size_t k = 0; k < p->sent.count; k++)
             reset_groups(n, p, node_queue_at(&p->sent, k));
         clear_sent(p);
     }
-    p->boot = boot;
-    p->nonce = 0;
-    p->in_boot = boot;
+    node_boots_seen(n, p, h);
+    p->in_boot = h->boot;
     p->in_number = 0;
     p->missing_first = p->missing_last = 0;
     p->hello_ms = 0;
@@ -596,7 +571,7 @@ static void number_seen(struct peer *p, uint64_t number)
 }
 
 /* S13, S33: of this cluster, to this node, from the member whose key proved
- * itself on this connection; not of a former life. */
+ * itself on this connection. */
 static struct peer *sender(struct node *n, const struct wire_in *in,
                            const uint8_t *key)
 {
@@ -607,7 +582,7 @@ static struct peer *sender(struct node *n, const struct wire_in *in,
     if (h->kind != WIRE_PEER_CONTROL && h->kind != WIRE_PEER_ENTRIES)
         return NULL;
     struct peer *p = node_peer(n, h->from);
-    if (p == NULL || h->boot < p->boot)
+    if (p == NULL)
         return NULL;
     if (key == NULL ? !n->record->is_insecure
                     : memcmp(key, p->key, KEY_BYTES) != 0)
@@ -627,9 +602,14 @@ void node_recv_peer(struct node *n, struct span message, uint64_t handle,
         return;
     }
     n->has_work = true;
+    if (node_boots_is_former(p, &in.header)) {
+        n->dropped++;
+        node_boots_answer(n, p, &in);
+        return;
+    }
     p->heard_ms = n->now_ms;
     if (in.header.boot > p->boot)
-        boot_seen(n, p, in.header.boot);
+        boot_seen(n, p, &in.header);
     if (in.header.kind == WIRE_PEER_ENTRIES)
         number_seen(p, in.header.number);
     if (epoch_compare(in.header.epoch, n->record->epoch) > 0)

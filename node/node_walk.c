@@ -30,7 +30,7 @@ static struct walk_replica view_of(const struct node *n, const struct group *g,
                                    struct replica r)
 {
     if (replica_equal(r, g->self))
-        return (struct walk_replica){true, true, true};
+        return (struct walk_replica){true, true, true, false};
     const struct raft_progress *p;
     size_t count = raft_followers(g->raft, &p);
     for (size_t i = 0; i < count; i++) {
@@ -41,7 +41,8 @@ static struct walk_replica view_of(const struct node *n, const struct group *g,
                                            n->cfg.timing.election_ms);
         bool is_matched =
             p[i].match > 0 && p[i].match + MATCHED_LAG >= raft_commit(g->raft);
-        return (struct walk_replica){is_live, is_matched, is_calm(n, r.node)};
+        return (struct walk_replica){is_live, is_matched, is_calm(n, r.node),
+                                     p[i].is_lost};
     }
     return (struct walk_replica){0};
 }

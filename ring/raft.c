@@ -141,7 +141,7 @@ void raft_applied(struct raft *r, uint64_t index)
     uint64_t needed_above = index;
     for (size_t i = 0; i < r->follower_count; i++) {
         const struct raft_progress *p = &r->followers[i];
-        if (raft_lead_is_live(r, p))
+        if (raft_lead_is_live(r, p) && !p->is_lost)
             needed_above = min_u64(needed_above, p->match);
     }
     raft_log_trim(&r->log, needed_above, 0);

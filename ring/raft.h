@@ -104,8 +104,9 @@ enum raft_msg_kind {
  *                         at most prev_term. Both: the newest round seen
  *   HEARTBEAT             commit = min(commit, match of the follower) (S11),
  *                         round
- *   HEARTBEAT_REPLY       round echoed; match = own durable index, for
- *                         statistics only: of a log that may differ
+ *   HEARTBEAT_REPLY       round echoed; match = own durable index: of a log
+ *                         that may differ, so it never counts; but it is not
+ *                         below what was acknowledged to this leader (S6D)
  * What comes with a lower term is answered with the own, so that a stuck
  * replica is freed (R6), but for replies: those do not count (R12). */
 struct raft_msg {
@@ -153,11 +154,14 @@ struct raft_progress {
     struct replica replica;
     bool is_voter;
     uint64_t match; /* acknowledged in this term */
+    bool is_lost;   /* its disk has less than it acknowledged (S6D): it counts
+                       for nothing and is to be removed */
     uint64_t next;
     bool is_probing;         /* one append at a time until it matches */
     uint64_t heard_ms;       /* last valid reply */
     uint64_t inflight_bytes; /* sent and not acknowledged */
     /* private */
+    uint64_t match_round; /* the newest begun when match rose */
     uint64_t round_acked;
     uint64_t commit_sent;
     bool is_heartbeat_due;

@@ -374,8 +374,18 @@ static struct raft_progress *hear(struct raft *r, const struct raft_msg *msg)
 
 void raft_lead_heartbeat_reply(struct raft *r, const struct raft_msg *msg)
 {
-    /* Its match is not looked at: it is the end of a log that may differ. */
-    (void)hear(r, msg);
+    struct raft_progress *p = hear(r, msg);
+    if (p == NULL || p->is_lost)
+        return;
+    /* S6D, T15: this term's acknowledgement came in before the round began
+     * that is answered here, so the answer knows of it, and no follower gives
+     * up what it has matched with its leader. */
+    if (RULE(S6D) && msg->round <= r->round && msg->round > p->match_round &&
+        msg->match < p->match) {
+        p->is_lost = true;
+        p->match = 0;
+        probe_again(r, p);
+    }
 }
 
 static void free_inflight(struct raft_progress *p)
@@ -390,10 +400,13 @@ static void free_inflight(struct raft_progress *p)
 
 static void granted(struct raft *r, struct raft_progress *p, uint64_t match)
 {
+    if (p->is_lost)
+        return;
     p->is_probing = false;
     p->is_waiting = false;
     if (match > p->match) {
         p->match = match;
+        p->match_round = r->round;
         p->next = max_u64(p->next, match + 1);
         p->sent_ms = r->now_ms;
         free_inflight(p);
@@ -437,9 +450,9 @@ void raft_lead_append_reply(struct raft *r, const struct raft_msg *msg)
 
 static bool may_append(const struct raft *r, const struct raft_progress *p)
 {
-    return !p->is_waiting && !p->is_loading && p->next <= r->log.last_index &&
-           p->next > r->log.base_index && raft_lead_is_live(r, p) &&
-           p->inflight_count < RAFT_INFLIGHT_MAX &&
+    return !p->is_lost && !p->is_waiting && !p->is_loading &&
+           p->next <= r->log.last_index && p->next > r->log.base_index &&
+           raft_lead_is_live(r, p) && p->inflight_count < RAFT_INFLIGHT_MAX &&
            p->inflight_bytes < r->cfg.append_inflight_bytes;
 }
 

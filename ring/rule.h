@@ -14,6 +14,8 @@
 
 #define RULE_LIST(X)                                                           \
     X(S4, "messages between other than the current pair of replicas drop")     \
+    X(S6C, "peers remember the highest boot, over restarts; no other speaks")  \
+    X(S6D, "a replica that has lost what it acknowledged is replaced")         \
     X(S9A, "no configuration change before an entry of the own term commits")  \
     X(S9B, "one uncommitted configuration change at a time")                   \
     X(S9C, "learners are not counted")                                         \

@@ -64,6 +64,18 @@ static struct tally count(const struct walk_view *v)
     return t;
 }
 
+static bool remove_lost(const struct walk_view *v, struct walk_step *out)
+{
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        if (!v->replicas[i].is_lost)
+            continue;
+        *out = step_of(WALK_REMOVE, v->config->members[i].replica,
+                       "it has lost what it acknowledged");
+        return true;
+    }
+    return false;
+}
+
 /* A node of the row that has no replica yet becomes a learner. */
 static bool add(const struct walk_view *v, struct walk_step *out)
 {
@@ -218,7 +230,7 @@ struct walk_step walk_next(const struct walk_view *v)
     /* Nobody is eligible: whoever is there stays (S2). */
     if (v->row_count == 0)
         return (struct walk_step){.kind = WALK_DONE};
-    if (add(v, &step))
+    if (remove_lost(v, &step) || add(v, &step))
         return step;
     if (remove_dead(v, &t, &step))
         return step;

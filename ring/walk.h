@@ -4,6 +4,8 @@
  * what it knows of each replica, and is told the next step. Nothing is kept
  * between two calls, so a new leader goes on where the old one stopped (T14).
  *
+ *   lost its log ......... REMOVE at once: it counts for nothing, and its node
+ *                          comes back as a new replica, from nothing (S6D)
  *   missing node ......... ADD a learner; it catches up by log
  *   caught-up learner .... PROMOTE (in pairs where one or two voters would
  *                          be left in a row of three or more, T16)
@@ -34,6 +36,7 @@ struct walk_replica {
     bool is_live;    /* answered within one election timeout (itself: true) */
     bool is_matched; /* its match has reached the commit index */
     bool is_calm;    /* may be given leadership (L3) */
+    bool is_lost;    /* has less on disk than it acknowledged (S6D) */
 };
 
 struct walk_view {

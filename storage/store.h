@@ -76,6 +76,8 @@ struct store_visitor {
      * STORE_SWEEP still. The group may have a (newer) replica besides. */
     enum err (*tombstone)(void *ctx, uint32_t group, uint32_t incarnation,
                           uint64_t least);
+    /* Right after the folder, if there is such a row; may be NULL. */
+    enum err (*boots)(void *ctx, struct span boots);
 };
 
 /* ---- commands ---------------------------------------------------------- */
@@ -101,10 +103,13 @@ enum store_kind {
     STORE_PORTION, /* state from exactly `index` (a) to exactly `index_to`
                       (k): images in order, applied = k, term, digest (T1).
                       a is what is stored, k is at most last, term is k's */
+    STORE_BOOTS,   /* bytes: which boots of its peers this node has seen (S6C);
+                      no row: of none */
     STORE_SWEEP,   /* remove at most `count` rows of the group's incarnations
                       up to `incarnation`, which no replica names any more */
 };
-#define STORE_QUARANTINE_MAX 255u
+#define STORE_QUARANTINE_MAX  255u
+#define STORE_BOOTS_BYTES_MAX (64u * KIB)
 
 struct store_command {
     enum store_kind kind;

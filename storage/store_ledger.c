@@ -243,6 +243,7 @@ static enum err apply_to_replica(struct store_ledger *l,
     case STORE_BOOT:
     case STORE_RECORD:
     case STORE_CREATE:
+    case STORE_BOOTS:
     case STORE_SWEEP:
         break;
     }
@@ -261,6 +262,10 @@ enum err store_ledger_apply(struct store_ledger *l,
                    : ERR_DAMAGED;
     case STORE_CREATE:
         return apply_create(l, c);
+    case STORE_BOOTS:
+        return c->bytes.size > 0 && c->bytes.size <= STORE_BOOTS_BYTES_MAX
+                   ? ERR_OK
+                   : ERR_DAMAGED;
     case STORE_SWEEP:
         return check_sweep(l, c);
     case STORE_HARD:

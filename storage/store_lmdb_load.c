@@ -201,6 +201,7 @@ static enum err fill_held(struct filling *f, enum store_meta kind,
     case STORE_META_RECORD:
     case STORE_META_TOMBSTONE:
     case STORE_META_REPLICA:
+    case STORE_META_BOOTS:
         break;
     }
     return is_sound ? ERR_OK : ERR_DAMAGED;
@@ -396,18 +397,26 @@ static enum err visit_replica(const struct visiting *l,
     return err == ERR_OK ? visit_entries(l, h) : err;
 }
 
+/* A row of the node that need not be there: the boots before any peer was
+ * heard of, the record in a folder made by join. */
+static enum err visit_node_row(const struct visiting *l, enum store_meta kind,
+                               enum err (*visit)(void *ctx, struct span bytes))
+{
+    struct span bytes;
+    enum err err = get_node_row(l->s, l->txn, kind, &bytes);
+    if (err == ERR_NOT_FOUND || visit == NULL)
+        return ERR_OK;
+    return err == ERR_OK ? visit(l->v->ctx, bytes) : err;
+}
+
 static enum err visit_all(const struct visiting *l)
 {
     const struct store_ledger *ledger = &l->s->ledger;
     enum err err = l->v->folder(l->v->ctx, &ledger->folder);
-    if (err != ERR_OK)
-        return err;
-    struct span record;
-    err = get_node_row(l->s, l->txn, STORE_META_RECORD, &record);
     if (err == ERR_OK)
-        err = l->v->record(l->v->ctx, record);
-    else if (err == ERR_NOT_FOUND)
-        err = ERR_OK; /* a folder made by join, before its first record */
+        err = visit_node_row(l, STORE_META_BOOTS, l->v->boots);
+    if (err == ERR_OK)
+        err = visit_node_row(l, STORE_META_RECORD, l->v->record);
     for (uint32_t group = 0; err == ERR_OK && group < GROUPS_MAX; group++) {
         const struct store_held *h = store_ledger_find(ledger, group);
         if (h != NULL)

@@ -165,11 +165,12 @@ static enum err put_config(struct store_lmdb *s, const struct store_held *h,
 
 /* ---- commands ---------------------------------------------------------- */
 
-static enum err write_record(struct store_lmdb *s, struct span record)
+/* The ring record, or the peers' boots. */
+static enum err write_node_row(struct store_lmdb *s, enum store_meta kind,
+                               struct span bytes)
 {
-    struct store_key key =
-        store_key_meta(STORE_NODE_GROUP, 0, STORE_META_RECORD, 0);
-    return put(s, STORE_DB_META, store_key_span(&key), record, 0);
+    struct store_key key = store_key_meta(STORE_NODE_GROUP, 0, kind, 0);
+    return put(s, STORE_DB_META, store_key_span(&key), bytes, 0);
 }
 
 static enum err write_create(struct store_lmdb *s, const struct store_held *h)
@@ -337,7 +338,9 @@ static enum err write_rows(struct store_lmdb *s, const struct store_command *c,
     case STORE_BOOT:
         return put_boot(s);
     case STORE_RECORD:
-        return write_record(s, c->bytes);
+        return write_node_row(s, STORE_META_RECORD, c->bytes);
+    case STORE_BOOTS:
+        return write_node_row(s, STORE_META_BOOTS, c->bytes);
     case STORE_CREATE:
         return write_create(s, h);
     case STORE_HARD:

@@ -43,6 +43,7 @@ struct model {
     void *bytes_ctx;
     struct store_ledger ledger;
     struct buf record;
+    struct buf boots;
     struct model_home *homes[GROUPS_MAX]; /* newest first */
     struct store_space space;
     uint64_t txn;
@@ -270,6 +271,10 @@ static bool perform(struct model *m, const struct store_command *c)
         buf_clear(&m->record);
         buf_append(&m->record, c->bytes.data, c->bytes.size);
         break;
+    case STORE_BOOTS:
+        buf_clear(&m->boots);
+        buf_append(&m->boots, c->bytes.data, c->bytes.size);
+        break;
     case STORE_CREATE:
         do_create(m, c);
         break;
@@ -359,6 +364,8 @@ static enum err model_load(struct store *base, const struct store_visitor *v)
 {
     const struct model *m = (const struct model *)base;
     enum err err = v->folder(v->ctx, &m->ledger.folder);
+    if (err == ERR_OK && v->boots != NULL && m->boots.size > 0)
+        err = v->boots(v->ctx, span_buf(&m->boots));
     if (err == ERR_OK && m->record.size > 0)
         err = v->record(v->ctx, span_buf(&m->record));
     for (uint32_t group = 0; err == ERR_OK && group < GROUPS_MAX; group++) {
@@ -489,6 +496,7 @@ static void model_close(struct store *base)
         }
     }
     buf_free(&m->record);
+    buf_free(&m->boots);
     store_ledger_free(&m->ledger);
     mem_free(m);
 }

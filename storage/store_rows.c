@@ -109,7 +109,7 @@ bool store_key_read_meta(struct span key, enum store_meta *kind,
     if (key.size != STORE_META_KEY_BYTES)
         return false;
     uint8_t byte = key.data[STORE_GROUP_KEY_BYTES];
-    if (byte < STORE_META_FOLDER || byte > STORE_META_CONFIG)
+    if (byte < STORE_META_FOLDER || byte > STORE_META_BOOTS)
         return false;
     *kind = (enum store_meta)byte;
     *number = get_be64(key.data + STORE_GROUP_KEY_BYTES + 1);

@@ -72,6 +72,7 @@ enum store_meta {
     STORE_META_APPLIED,    /* replica: index, term, digest of what is stored */
     STORE_META_RUN,        /* replica, number = first index: term */
     STORE_META_CONFIG,     /* replica, number = index: configuration */
+    STORE_META_BOOTS,      /* node: peers' boots, as node/ has encoded them */
 };
 #define STORE_NODE_GROUP UINT32_MAX
 

@@ -192,8 +192,9 @@ static enum err skip_tombstone(void *ctx, uint32_t group, uint32_t incarnation,
 static struct store_folder read_folder(struct host *h)
 {
     struct store_folder folder = {0};
-    struct store_visitor v = {&folder,  see_folder, skip_record,   skip_replica,
-                              skip_row, skip_entry, skip_tombstone};
+    struct store_visitor v = {&folder,        see_folder, skip_record,
+                              skip_replica,   skip_row,   skip_entry,
+                              skip_tombstone, NULL};
     if (store_load(h->store, &v) != ERR_OK)
         world_fail(h->w, SIM_SAFETY,
                    "n%u: what is stored does not fit together", h->index + 1);

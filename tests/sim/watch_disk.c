@@ -212,6 +212,7 @@ static void stored(struct watch *a, struct host *h,
     case STORE_PORTION:
         portion_stored(a, h, c);
         return;
+    case STORE_BOOTS:
     case STORE_SWEEP:
         swept(a, h, c);
         return;

@@ -348,6 +348,14 @@ static enum err dump_record(void *ctx, struct span record)
     return ERR_OK;
 }
 
+static enum err dump_boots(void *ctx, struct span boots)
+{
+    buf_printf(ctx, "boots");
+    put_span(ctx, boots);
+    buf_printf(ctx, "\n");
+    return ERR_OK;
+}
+
 static enum err dump_replica(void *ctx, const struct store_replica *r)
 {
     const struct raft_stored *raft = &r->raft;
@@ -416,9 +424,9 @@ static enum err dump_tombstone(void *ctx, uint32_t group, uint32_t incarnation,
 
 enum err rig_dump(struct store *s, struct buf *text)
 {
-    struct store_visitor v = {text,          dump_folder, dump_record,
-                              dump_replica,  dump_row,    dump_entry,
-                              dump_tombstone};
+    struct store_visitor v = {text,           dump_folder, dump_record,
+                              dump_replica,   dump_row,    dump_entry,
+                              dump_tombstone, dump_boots};
     buf_clear(text);
     enum err err = store_load(s, &v);
     buf_printf(text, "%s\n", err_name(err));

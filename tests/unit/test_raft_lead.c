@@ -229,6 +229,54 @@ static void heartbeats_commit_is_at_most_the_followers_match(void **state)
     assert_int_equal(rig_sent(&g, 0, RAFT_HEARTBEAT, 2)->commit, 1);
 }
 
+/* The follower's heartbeat reply to the newest round but `ago`. */
+static void beat_back(size_t from, uint64_t match, uint64_t ago)
+{
+    struct raft_msg msg = rig_msg(RAFT_HEARTBEAT_REPLY, from, 0, 1);
+    msg.match = match;
+    msg.round = rig_sent(&g, 0, RAFT_HEARTBEAT, from)->round - ago;
+    rig_recv(&g, 0, msg);
+}
+
+static void a_log_below_its_acknowledgement_is_lost(void **state)
+{
+    (void)state;
+    lead(3, 0, true);
+    rig_tick(&g, 0, g.now + RIG_BEAT);
+    rig_propose(&g, 0);
+    rig_sync(&g, 0);
+    rig_ack(&g, 1, 0, 2);
+    /* T15: this round began before the acknowledgement came. */
+    beat_back(1, 1, 0);
+    assert_false(follower(1)->is_lost);
+    rig_tick(&g, 0, g.now + RIG_BEAT);
+    beat_back(1, 2, 0);
+    assert_false(follower(1)->is_lost);
+    beat_back(1, 1, 1); /* an old reply, overtaken */
+    assert_false(follower(1)->is_lost);
+    rig_tick(&g, 0, g.now + RIG_BEAT);
+    beat_back(1, 1, 0);
+    assert_true(follower(1)->is_lost);
+    assert_int_equal(follower(1)->match, 0);
+    assert_false(follower(2)->is_lost);
+}
+
+static void what_a_lost_one_acknowledges_does_not_count(void **state)
+{
+    (void)state;
+    lead(3, 0, true);
+    rig_tick(&g, 0, g.now + RIG_BEAT);
+    beat_back(1, 0, 0); /* before, it had acknowledged the no-op */
+    assert_true(follower(1)->is_lost);
+    rig_propose(&g, 0);
+    rig_sync(&g, 0);
+    rig_ack(&g, 1, 0, 2);
+    assert_int_equal(raft_commit(leader()), 1);
+    assert_null(rig_pull(&g, 0, 1, 1000)); /* nor is it sent anything */
+    rig_ack(&g, 2, 0, 2);
+    assert_int_equal(raft_commit(leader()), 2);
+}
+
 static void stalled_leader_is_silent_and_deposed(void **state)
 {
     (void)state;
@@ -748,6 +796,8 @@ int main(void)
         CASE(one_follower_of_two_is_quorum_enough),
         CASE(heartbeats_stand_at_multiples),
         CASE(heartbeats_commit_is_at_most_the_followers_match),
+        CASE(a_log_below_its_acknowledgement_is_lost),
+        CASE(what_a_lost_one_acknowledges_does_not_count),
         CASE(stalled_leader_is_silent_and_deposed),
         CASE(commit_news_leave_at_once),
         CASE(follower_is_probed_until_it_matches),

@@ -407,7 +407,7 @@ static void portions_bring_the_state_back(void **state)
     reopen(r);
     struct streams *loaded = streams_new();
     struct store_visitor v = {loaded,   skip_folder, skip_record, skip_replica,
-                              feed_row, skip_entry,  NULL};
+                              feed_row, skip_entry,  NULL,        NULL};
     assert_int_equal(store_load(r->store, &v), ERR_OK);
     struct hash128 now = streams_digest(r->core.streams);
     struct hash128 then = streams_digest(loaded);
@@ -598,6 +598,22 @@ static void hard_state_is_loaded_as_last_written(void **state)
     reopen(r);
     assert_true(dump_says(r, "replica 2.1 7:8 added 1 term 9 vote "
                              "ab000000000000000000000000000000:12 "));
+}
+
+static void boots_of_peers_are_loaded_as_last_written(void **state)
+{
+    struct rig *r = *state;
+    struct store_command c = {.kind = STORE_BOOTS, .bytes = span_str("older")};
+    assert_false(dump_says(r, "boots"));
+    assert_int_equal(commit_one(r, c), ERR_OK);
+    c.bytes = span_str("newest");
+    assert_int_equal(commit_one(r, c), ERR_OK);
+    reopen(r);
+    assert_true(dump_says(r, "\nboots 6:"));
+    remember(r);
+    c.bytes.size = 0;
+    assert_int_equal(commit_one(r, c), ERR_DAMAGED);
+    assert_unchanged(r);
 }
 
 static void boot_and_record_are_loaded_as_last_written(void **state)
@@ -881,6 +897,7 @@ int main(void)
         BOTH(a_read_ends_at_its_bounds),
         BOTH(another_stream_has_other_segments),
         BOTH(hard_state_is_loaded_as_last_written),
+        BOTH(boots_of_peers_are_loaded_as_last_written),
         BOTH(boot_and_record_are_loaded_as_last_written),
         BOTH(a_quarantine_says_why),
         BOTH(an_append_that_is_not_the_next_changes_nothing),

@@ -587,7 +587,7 @@ static void what_was_acknowledged_survives_kill_9(void **state)
         uint64_t acknowledged = kill_after(r, last, 1 + round * 7);
         assert_int_equal(open_store(r), ERR_OK);
         struct store_visitor v = {&last,    skip_folder, skip_record, note_last,
-                                  skip_row, skip_entry,  NULL};
+                                  skip_row, skip_entry,  NULL,        NULL};
         assert_int_equal(store_load(r->store, &v), ERR_OK);
         assert_true(last == acknowledged || last == acknowledged + 1);
         close_store(r);

@@ -349,10 +349,11 @@ static void add_node_command(struct twins *t)
         (void)add(
             t, (struct store_command){.kind = STORE_BOOT, .number = ++t->boot});
     else
-        (void)add(t, (struct store_command){
-                         .kind = STORE_RECORD,
-                         .bytes = span_of("abcdefghijkl",
-                                          1 + rng_below(&t->rng, 12))});
+        (void)add(
+            t,
+            (struct store_command){
+                .kind = rng_chance(&t->rng, 500) ? STORE_RECORD : STORE_BOOTS,
+                .bytes = span_of("abcdefghijkl", 1 + rng_below(&t->rng, 12))});
 }
 
 static void add_something(struct twins *t)

@@ -4,7 +4,8 @@
 #include "ring/walk.h"
 
 /* A group drawn as text: one word a member, `A` a voter, `a` a learner; after
- * it `!` does not answer, `-` has not matched, `~` is not calm. The leader is
+ * it `!` does not answer, `-` has not matched, `~` is not calm, `?` has lost
+ * its log. The leader is
  * marked `*`. Rows are letters, preferred leader first. */
 struct scene {
     struct config config;
@@ -32,7 +33,7 @@ static void draw(struct scene *s, const char *members, const char *row)
             s->config.members[i].replica =
                 (struct replica){node_of(*at), 10 + i};
             s->config.members[i].is_voter = *at < 'a';
-            s->replicas[i] = (struct walk_replica){true, true, true};
+            s->replicas[i] = (struct walk_replica){true, true, true, false};
             s->config.count++;
             continue;
         }
@@ -42,6 +43,8 @@ static void draw(struct scene *s, const char *members, const char *row)
             s->replicas[i - 1].is_matched = false;
         if (*at == '~')
             s->replicas[i - 1].is_calm = false;
+        if (*at == '?')
+            s->replicas[i - 1].is_lost = true;
         if (*at == '*')
             s->view.self = s->config.members[i - 1].replica;
     }
@@ -105,6 +108,11 @@ static const struct {
     /* the leader hands over before it goes (S9) */
     {"A*BCD", "BCD", "transfer b"},
     {"AB*CD", "BCD", "remove a"},
+    /* S6D: what has lost its log goes first, wanted or not, and comes anew */
+    {"A*BC?", "ABC", "remove c"},
+    {"A*BC?d-", "ABD", "remove c"},
+    {"A*BcD?", "ABC", "remove d"},
+    {"A*B", "ABC", "add c"},
     /* a learner that is not wanted any more */
     {"A*BCd", "ABC", "remove d"},
     /* the preferred leader leads, once it is live, matched and calm */
@@ -162,7 +170,8 @@ static void every_walk_of_healthy_nodes_arrives(void **state)
                     s.config = next;
                 }
                 for (uint32_t m = 0; m < REPLICAS_MAX; m++)
-                    s.replicas[m] = (struct walk_replica){true, true, true};
+                    s.replicas[m] =
+                        (struct walk_replica){true, true, true, false};
                 assert_true(config_voters(&s.config) >= least);
                 step = walk_next(&s.view);
             }

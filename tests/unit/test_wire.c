@@ -262,6 +262,26 @@ static void other_magic_or_kind_is_refused(void **state)
     assert_int_equal(read_header(&tail, &in), ERR_BAD_REQUEST);
 }
 
+static void peers_message_names_the_process_that_sent_it(void **state)
+{
+    (void)state;
+    struct wire_in in;
+    struct wire_out out = {0};
+    struct wire_header h = {.kind = WIRE_PEER_CONTROL,
+                            .cluster = {{1}},
+                            .from = {{2}},
+                            .to = {{3}},
+                            .boot = 4,
+                            .number = 5,
+                            .nonce = 0xfedcba98};
+    wire_begin(&out, &h);
+    wire_end(&out);
+    assert_int_equal(wire_read(span_buf(&out.bytes), &in), ERR_OK);
+    assert_int_equal(in.header.boot, 4);
+    assert_int_equal(in.header.nonce, 0xfedcba98);
+    wire_out_free(&out);
+}
+
 static void inline_part_beyond_the_message_is_refused(void **state)
 {
     (void)state;
@@ -626,6 +646,7 @@ int main(void)
         cmocka_unit_test(header_comes_back_as_it_was_sent),
         cmocka_unit_test(other_version_is_incompatible_and_says_its_number),
         cmocka_unit_test(other_magic_or_kind_is_refused),
+        cmocka_unit_test(peers_message_names_the_process_that_sent_it),
         cmocka_unit_test(inline_part_beyond_the_message_is_refused),
         cmocka_unit_test(message_over_the_limit_is_too_large),
         cmocka_unit_test(peers_message_without_an_id_is_refused),

@@ -212,7 +212,6 @@ static void stored(struct watch *a, struct host *h,
     case STORE_PORTION:
         portion_stored(a, h, c);
         return;
-    case STORE_BOOTS:
     case STORE_SWEEP:
         swept(a, h, c);
         return;
@@ -221,6 +220,7 @@ static void stored(struct watch *a, struct host *h,
                    h->index + 1, c->group, (int)c->bytes.size,
                    (const char *)c->bytes.data);
     case STORE_BOOT:
+    case STORE_BOOTS:
     case STORE_RECORD:
         return;
     }

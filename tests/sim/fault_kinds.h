@@ -17,10 +17,23 @@
 #define FAULT_KINDS_NETWORK(X)                                                 \
     X(LOSS, 900, "packets lost")                                               \
     X(DUPLICATE, 800, "packets doubled")                                       \
+    X(STALE, 700, "... of which up to seconds later")                          \
+    X(REORDER, 800, "packets overtaken by later ones")                         \
     X(LATE, 700, "packets far later than the others")                          \
-    X(STALE, 700, "doubles that come up to seconds later")                     \
-    X(CUT_SPLIT, 850, "cuts: hosts in two parts")                              \
-    X(CUT_ONE, 850, "cuts: one host alone")                                    \
+    X(EXPONENTIAL, 500, "histories with delays without a bound")               \
+    X(CLOG, 600, "lines that hold everything up")                              \
+    X(SWIZZLE, 600, "hosts clogged one by one, freed in another order")        \
+    X(SLOW_LINE, 600, "one way slower than the other")                         \
+    X(CAP, 500, "packets beyond a line's bandwidth")                           \
+    X(BUFFER, 500, "packets in bursts beyond a buffer")                        \
+    X(RESET, 600, "connections reset, with all that is under way")             \
+    X(SWAP, 500, "two hosts that change addresses for a while")                \
+    X(CUT_ONE, 1000, "cuts: one host alone")                                   \
+    X(CUT_SPLIT, 700, "cuts: two parts, of any size")                          \
+    X(CUT_COINS, 700, "cuts: two parts, by coins")                             \
+    X(CUT_BRIDGE, 600, "cuts: two parts and one between them")                 \
+    X(CUT_LEAVES, 600, "cuts: two that see one other each")                    \
+    X(CUT_PAIR, 600, "cuts: two that do not see each other")                   \
     X(CUT_ONE_WAY, 600, "... of which only one way")
 
 #define FAULT_KINDS_USERS(X)                                                   \

@@ -2,10 +2,9 @@
 #include "tests/sim/faults.h"
 
 #include "net/keys.h"
+#include "tests/sim/cuts.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/watch.h"
-
-#define CUTS_MAX 512u
 
 /* What an EVENT_FAULT is to do. */
 enum act {
@@ -28,11 +27,6 @@ struct scheduled {
     enum act act;
 };
 
-struct cut {
-    bool is_in_force;
-    bool blocks[ENDPOINTS][ENDPOINTS];
-};
-
 struct hunt {
     uint64_t until_us;
     uint32_t group;      /* whose leaders are hunted */
@@ -43,8 +37,7 @@ struct hunt {
 struct faults {
     struct world *w;
     struct hunt hunt;
-    struct cut cuts[CUTS_MAX];
-    uint32_t cut_count;
+    struct cuts *cuts;
     struct scheduled schedule[FAULTS_MAX];
     uint32_t scheduled_count;
 };
@@ -53,11 +46,13 @@ struct faults *faults_new(struct world *w)
 {
     struct faults *f = mem_alloc(sizeof *f);
     f->w = w;
+    f->cuts = cuts_new(w);
     return f;
 }
 
 void faults_free(struct faults *f)
 {
+    cuts_free(f->cuts);
     mem_free(f);
 }
 
@@ -156,76 +151,6 @@ void faults_hit(struct faults *f, struct host *h)
     strike(f->w, h);
 }
 
-/* ---- cuts -------------------------------------------------------------- */
-
-static void block(struct world *w, const struct cut *c, int by)
-{
-    for (uint32_t i = 0; i < ENDPOINTS; i++)
-        for (uint32_t k = 0; k < ENDPOINTS; k++)
-            if (c->blocks[i][k])
-                w->blocked[i][k] = (uint8_t)(w->blocked[i][k] + by);
-}
-
-static void draw_cut(struct world *w, struct cut *c)
-{
-    bool sides[ENDPOINTS];
-    bool is_isolation = !w->plan.has[FAULT_CUT_SPLIT] ||
-                        world_draw(w, 99) < w->plan.isolations_percent;
-    fault_count(w, is_isolation ? FAULT_CUT_ONE : FAULT_CUT_SPLIT);
-    uint32_t victim = (uint32_t)world_draw(w, w->host_count - 1);
-    for (uint32_t i = 0; i < ENDPOINTS; i++)
-        sides[i] = is_isolation && i < HOSTS_MAX ? i == victim
-                                                 : rng_chance(&w->rng, 500);
-    bool is_one_way = fault_strikes(w, FAULT_CUT_ONE_WAY, 400);
-    bool is_out = rng_chance(&w->rng, 500);
-    bool has_users = rng_chance(&w->rng, 500);
-    for (uint32_t i = 0; i < ENDPOINTS; i++) {
-        for (uint32_t k = 0; k < ENDPOINTS; k++) {
-            bool is_user = i >= HOSTS_MAX || k >= HOSTS_MAX;
-            c->blocks[i][k] = sides[i] != sides[k] && (!is_user || has_users) &&
-                              (!is_one_way || sides[i] == is_out);
-        }
-    }
-    world_fault(w, "the network is CUT%s%s", is_one_way ? " one way" : "",
-                is_isolation ? ", one alone" : "");
-}
-
-/* The next cut to be filled in; NULL: there were enough. */
-static struct cut *new_cut(struct faults *f)
-{
-    return f->cut_count == CUTS_MAX ? NULL : &f->cuts[f->cut_count];
-}
-
-static void begin_cut(struct faults *f, uint32_t until_ms)
-{
-    struct world *w = f->w;
-    struct cut *c = &f->cuts[f->cut_count];
-    c->is_in_force = true;
-    block(w, c, 1);
-    w->totals.partitions++;
-    world_at(w, 1000 + world_draw(w, (uint64_t)until_ms * 1000), EVENT_HEAL, 0,
-             0, f->cut_count++, NULL);
-}
-
-static void cut(struct faults *f)
-{
-    struct cut *c = new_cut(f);
-    if (c == NULL)
-        return;
-    draw_cut(f->w, c);
-    begin_cut(f, f->w->plan.cut_ms);
-}
-
-static void mend(struct faults *f, uint32_t at)
-{
-    struct cut *c = &f->cuts[at];
-    if (!c->is_in_force)
-        return;
-    c->is_in_force = false;
-    block(f->w, c, -1);
-    world_fault(f->w, "a cut is mended");
-}
-
 /* ---- hunts ------------------------------------------------------------- */
 
 static void hunt(struct faults *f)
@@ -248,25 +173,22 @@ static void hunt(struct faults *f)
 static void cut_off(struct faults *f, const struct host *h)
 {
     struct world *w = f->w;
-    struct cut *c = new_cut(f);
-    if (c == NULL)
-        return;
+    struct cut c = {0};
     bool is_of_handover = f->hunt.is_of_handover;
     uint32_t companion = h->index;
     if (!is_of_handover && rng_chance(&w->rng, 500))
         companion = (uint32_t)world_draw(w, w->host_count - 1);
     for (uint32_t i = 0; i < HOSTS_MAX; i++) {
         bool is_with = i == h->index || i == companion;
-        c->blocks[i][h->index] = c->blocks[i][companion] = !is_with;
-        c->blocks[h->index][i] = c->blocks[companion][i] =
+        c.blocks[i][h->index] = c.blocks[i][companion] = !is_with;
+        c.blocks[h->index][i] = c.blocks[companion][i] =
             !is_with && !is_of_handover;
     }
     world_fault(w, "n%u is CUT OFF", h->index + 1);
     if (is_of_handover)
         for (uint32_t i = 0; i < w->raw_count; i++)
             raw_rush(w->raws[i], f->hunt.group, h->index);
-    f->hunt.cut = f->cut_count;
-    begin_cut(f, 3 * w->plan.timing.election_ms);
+    f->hunt.cut = cuts_begin(f->cuts, &c, 3 * w->plan.timing.election_ms);
 }
 
 void faults_after(struct faults *f, struct host *h)
@@ -282,8 +204,8 @@ void faults_after(struct faults *f, struct host *h)
     /* Some escape, or nobody would ever be there to go on. */
     if (!is_it || rng_chance(&w->rng, 250))
         return;
-    if (hunted->cut != CUTS_MAX && rng_chance(&w->rng, 500))
-        mend(f, hunted->cut);
+    if (rng_chance(&w->rng, 500))
+        cuts_mend(f->cuts, hunted->cut);
     /* A moment later: what answers the last heartbeats may still come. */
     if (hunted->is_of_handover)
         hunted->group = handed_over;
@@ -315,7 +237,7 @@ static void befall(struct faults *f, const struct event *e)
         crash(w);
         return;
     case DO_CUT:
-        cut(f);
+        cuts_strike(f->cuts);
         return;
     case DO_PAUSE:
         pause(w);
@@ -337,7 +259,7 @@ void faults_event(struct faults *f, const struct event *e)
 {
     struct world *w = f->w;
     if (e->kind == EVENT_HEAL) {
-        mend(f, (uint32_t)e->number);
+        cuts_mend(f->cuts, (uint32_t)e->number);
         return;
     }
     if (!w->is_chaos)
@@ -359,8 +281,7 @@ void faults_event(struct faults *f, const struct event *e)
 void faults_heal(struct faults *f)
 {
     struct world *w = f->w;
-    for (uint32_t i = 0; i < f->cut_count; i++)
-        mend(f, i);
+    cuts_mend_all(f->cuts);
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct host *h = w->hosts[i];
         h->aim = AIM_NONE;

@@ -5,6 +5,7 @@
 
 #include "ring/rule.h"
 #include "storage/store_founding.h"
+#include "tests/sim/mesh.h"
 #include "tests/sim/watch.h"
 
 /* ---- the machine ------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "net/keys.h"
+#include "tests/sim/mesh.h"
 
 #define SESSIONS      3u
 #define BATCH_MAX     64u

@@ -40,14 +40,14 @@ static void print_users(const struct totals *t)
 
 static void print_cluster(const struct totals *t)
 {
-    (void)printf("nodes:  %llu events, %llu messages (%llu overtaken, %llu cut "
+    (void)printf("nodes:  %llu events, %llu messages (%llu cut "
                  "off), %llu commits, %llu entries; %llu joins, %llu elections "
                  "(%llu of one group, and %llu terms without), %llu "
                  "configurations\n",
-                 (ull)t->events, (ull)t->messages, (ull)t->reordered,
-                 (ull)t->cut, (ull)t->commits, (ull)t->entries, (ull)t->joins,
-                 (ull)t->elections, (ull)t->elections_most,
-                 (ull)t->idle_terms_most, (ull)t->config_changes);
+                 (ull)t->events, (ull)t->messages, (ull)t->cut, (ull)t->commits,
+                 (ull)t->entries, (ull)t->joins, (ull)t->elections,
+                 (ull)t->elections_most, (ull)t->idle_terms_most,
+                 (ull)t->config_changes);
 }
 
 static void print_checks(const struct totals *t)

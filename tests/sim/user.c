@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "net/keys.h"
+#include "tests/sim/mesh.h"
 
 #define STREAMS_MAX 8u
 #define LINKS_MAX   64u

@@ -8,6 +8,7 @@
 
 #include "tests/sim/faults.h"
 #include "tests/sim/final.h"
+#include "tests/sim/mesh.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/user.h"
 #include "tests/sim/watch.h"
@@ -38,6 +39,7 @@ struct world *world_new(uint64_t seed, const struct world_cfg *cfg)
     w->watch = watch_new(w);
     w->twin = twin_new(w);
     w->ops = ops_new(w);
+    w->mesh = mesh_new(w);
     w->faults = faults_new(w);
     for (uint32_t i = 0; i < w->plan.hosts; i++)
         w->hosts[w->host_count++] = host_new(w, i);
@@ -66,6 +68,7 @@ void world_free(struct world *w)
     }
     heap_free(&w->events);
     faults_free(w->faults);
+    mesh_free(w->mesh);
     ops_free(w->ops);
     twin_free(w->twin);
     watch_free(w->watch);

@@ -32,7 +32,7 @@
 #define SIM_LIVENESS 4
 
 enum event_kind {
-    EVENT_PACKET,   /* to host who; data: struct packet */
+    EVENT_PACKET,   /* to host who; data: struct packet (mesh.h) */
     EVENT_REQUEST,  /* to host who, of user number */
     EVENT_RESPONSE, /* to user who */
     EVENT_DISK,     /* host who's commit is durable */
@@ -47,16 +47,6 @@ enum event_kind {
     EVENT_JOIN,     /* host who goes on joining */
 };
 
-/* Bytes under way; `data` is the heap's, `life` that of the addressee's
- * connection. */
-struct packet {
-    uint32_t refs;
-    uint32_t from;   /* endpoint */
-    uint64_t number; /* connection (to a host), link (to a user) */
-    uint8_t *data;
-    size_t size;
-};
-
 struct world;
 
 /* What a history did, for the totals. */
@@ -64,7 +54,7 @@ struct totals {
     uint64_t simulated_ms, events, wakes, messages, bytes;
     uint64_t faults[FAULT_COUNT];  /* injected, by kind */
     uint64_t chances[FAULT_COUNT]; /* that those that come by chance have had */
-    uint64_t reordered, cut;
+    uint64_t cut;
     uint64_t crashes, unsynced; /* crashes with a commit that never was */
     uint64_t partitions;
     uint64_t appends, duplicates, refused, unknown, appending_users;
@@ -110,6 +100,7 @@ struct watch;
 struct twin;
 struct ops;
 struct faults;
+struct mesh;
 
 struct world {
     uint64_t seed;
@@ -128,9 +119,8 @@ struct world {
     struct raw *raws[USERS_MAX];
     struct user *users[USERS_MAX];
     uint32_t host_count, raw_count, user_count;
-    uint8_t blocked[ENDPOINTS][ENDPOINTS];    /* how many cuts lie between */
-    uint64_t newest_us[ENDPOINTS][ENDPOINTS]; /* sent of what has arrived */
 
+    struct mesh *mesh;
     struct watch *watch;
     struct twin *twin;
     struct ops *ops;
@@ -172,41 +162,5 @@ _Noreturn void world_broken(struct world *w, enum invariant i,
     __attribute__((format(printf, 3, 4)));
 _Noreturn void world_fail(struct world *w, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-
-/* ---- the network (mesh.c) ---------------------------------------------- */
-
-static inline uint32_t mesh_host(uint32_t host)
-{
-    return host;
-}
-static inline uint32_t mesh_user(uint32_t user)
-{
-    return HOSTS_MAX + user;
-}
-/* How a host names a user's connection: a new life of the user is another. */
-static inline uint64_t mesh_connection(uint32_t user, uint64_t life,
-                                       uint32_t link)
-{
-    return life << 32 | user << 16 | link;
-}
-static inline uint32_t mesh_connection_user(uint64_t connection)
-{
-    return (uint32_t)(connection >> 16) & 0xffff;
-}
-static inline uint32_t mesh_connection_link(uint64_t connection)
-{
-    return (uint32_t)connection & 0xffff;
-}
-/* Takes over the bytes. Between hosts packets are lost, doubled, overtaken and
- * late; between users and hosts they are lost and late, but never doubled (a
- * TCP connection does not). */
-void mesh_send(struct world *w, enum event_kind kind, uint32_t from,
-               uint32_t to, uint64_t life, uint64_t number, uint8_t *data,
-               size_t size);
-/* The bytes of one that has arrived, owned by the caller; NULL: it was cut
- * off on the way. Frees the packet. */
-uint8_t *mesh_receive(struct world *w, const struct event *e, uint32_t to,
-                      size_t *size, uint32_t *from, uint64_t *number);
-void mesh_drop(struct packet *p);
 
 #endif

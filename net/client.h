@@ -163,8 +163,9 @@ NODISCARD enum err client_submit(struct client *c,
 /* BUSY: PRODUCER_INFLIGHT_MAX or CLIENT_APPEND_BYTES_MAX is reached: submit
  * again after an APPENDED. BAD_REQUEST, TOO_LARGE: command_check's. FENCED,
  * EXPIRED, TIMEOUT...: the producer has failed for good with this error (it
- * never reopens by itself, T18); BAD_REQUEST too once it is closed by an
- * append. On error the caller still owns the slice's reference. */
+ * never reopens by itself, T18; UNAVAILABLE if that was BUSY); BAD_REQUEST too
+ * once it is closed by an append. On error the caller still owns the slice's
+ * reference. */
 NODISCARD enum err
 client_append(struct client *c, const struct client_append *a, uint64_t now_ms);
 /* The number that the next client_append of this producer will bear. */

@@ -352,7 +352,8 @@ static void tell_answered(struct client *c, struct producer_line *l)
     while (l->count > 0 && append_at(l, l->first)->is_answered) {
         const struct append *a = append_at(l, l->first);
         if (a->err != ERR_OK && l->failed == ERR_OK) {
-            l->failed = a->err;
+            /* BUSY from client_append means "again later". */
+            l->failed = a->err == ERR_BUSY ? ERR_UNAVAILABLE : a->err;
             fail_rest(c, l);
         }
         struct client_effect *e = client_push(c, CLIENT_DO_APPENDED);

@@ -1046,6 +1046,18 @@ static void an_append_refused_to_the_end_says_why(void **state)
     world_free(w);
 }
 
+static void behind_one_busy_to_the_end_nothing_waits_for_room(void **state)
+{
+    (void)state;
+    struct world *w = connected();
+    uint32_t p = open_producer(w);
+    append_many(w, p, 1, 10);
+    assert_int_equal(refuse_until_the_end(w, ERR_BUSY), ERR_BUSY);
+    /* BUSY would be tried again for ever: the line has ended. */
+    assert_int_equal(append_sized(w, p, 1, 10), ERR_UNAVAILABLE);
+    world_free(w);
+}
+
 static void an_append_once_lost_ends_unknown(void **state)
 {
     (void)state;
@@ -1284,6 +1296,7 @@ int main(void)
         cmocka_unit_test(fenced_is_definite_only_if_nothing_is_unknown),
         cmocka_unit_test(behind_a_failed_append_nothing_was_done),
         cmocka_unit_test(an_append_refused_to_the_end_says_why),
+        cmocka_unit_test(behind_one_busy_to_the_end_nothing_waits_for_room),
         cmocka_unit_test(an_append_once_lost_ends_unknown),
         cmocka_unit_test(
             once_unknown_a_conflict_is_definite_only_of_the_number),

@@ -198,11 +198,17 @@ static bool are_items_sensible(const struct raft_msg *msg)
     return term <= msg->term;
 }
 
+/* Elections never come near it: one a microsecond takes 292,000 years. What is
+ * adopted from a peer must have successors. */
+#define TERM_MAX (UINT64_MAX / 2)
+
 static bool is_sensible(const struct raft *r, const struct raft_msg *msg)
 {
     if (!raft_is_same(msg->to, r->cfg.self)) /* S4: exact, from here on */
         return false;
-    if (id_equal(msg->from.node, r->cfg.self.node) || msg->term == 0)
+    if (id_equal(msg->from.node, r->cfg.self.node))
+        return false;
+    if (msg->term == 0 || msg->term > TERM_MAX)
         return false;
     if (is_former_life(r, msg->from))
         return false;

@@ -398,6 +398,19 @@ static void senseless_append_is_dropped(void **state)
     assert_int_equal(raft_last(machine(0)), 0);
 }
 
+static void term_that_has_no_successor_is_dropped(void **state)
+{
+    (void)state;
+    rig_init(&g, 3, 0);
+    rig_start(&g, 0);
+    rig_recv(&g, 0, rig_msg(RAFT_HEARTBEAT, 1, 0, UINT64_MAX));
+    rig_recv(&g, 0, rig_msg(RAFT_VOTE_REPLY, 1, 0, UINT64_MAX - 1));
+    assert_int_equal(raft_dropped(machine(0)), 2);
+    assert_int_equal(raft_term(machine(0)), 0);
+    raft_campaign(machine(0), g.now); /* it still can */
+    assert_int_equal(raft_term(machine(0)), 1);
+}
+
 /* ---- following --------------------------------------------------------- */
 
 static const struct raft_msg *append_reply(size_t to)
@@ -717,6 +730,7 @@ int main(void)
         CASE(stalled_disk_does_not_stand),
         CASE(message_of_another_pair_is_dropped),
         CASE(senseless_append_is_dropped),
+        CASE(term_that_has_no_successor_is_dropped),
         CASE(acknowledgement_names_only_what_is_durable),
         CASE(old_or_short_append_does_not_truncate),
         CASE(conflict_truncates_from_where_it_begins),

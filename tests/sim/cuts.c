@@ -1,6 +1,8 @@
 /* cuts.c - see cuts.h. */
 #include "tests/sim/cuts.h"
 
+#include "tests/sim/story.h"
+
 struct cuts {
     struct world *w;
     struct cut all[CUTS_MAX];
@@ -41,8 +43,9 @@ uint32_t cuts_begin(struct cuts *c, const struct cut *cut, uint32_t until_ms)
     c->all[c->count].is_in_force = true;
     lay(w, cut, 1);
     w->totals.partitions++;
-    world_at(w, 1000 + world_draw(w, (uint64_t)until_ms * 1000), EVENT_HEAL, 0,
-             0, c->count, NULL);
+    uint64_t for_us = 1000 + world_draw(w, (uint64_t)until_ms * 1000);
+    world_at(w, for_us, EVENT_HEAL, 0, 0, c->count, NULL);
+    story_cut(w, c->count + 1, cut->blocks, for_us);
     return c->count++;
 }
 
@@ -52,7 +55,7 @@ void cuts_mend(struct cuts *c, uint32_t number)
         return;
     c->all[number].is_in_force = false;
     lay(c->w, &c->all[number], -1);
-    world_fault(c->w, "a cut is mended");
+    world_fault(c->w, "cut %u is mended", number + 1);
 }
 
 void cuts_mend_all(struct cuts *c)
@@ -201,12 +204,9 @@ void cuts_strike(struct cuts *c)
         return;
     fault_count(w, shape);
     draw_shape(&d, shape);
-    bool is_one_way = fault_strikes(w, FAULT_CUT_ONE_WAY, 400);
-    if (is_one_way)
+    if (fault_strikes(w, FAULT_CUT_ONE_WAY, 400))
         make_one_way(&d);
     if (rng_chance(&w->rng, 500))
         place_users(&d);
-    world_fault(w, "the network is CUT%s: %s", is_one_way ? " one way" : "",
-                fault_words(shape));
     (void)cuts_begin(c, &d.cut, w->plan.cut_ms);
 }

@@ -22,6 +22,15 @@ static const char *const act_names[] = {
     [DO_HUNT] = "hunt",   [DO_STRANDED] = NULL, [DO_OVERDUE] = NULL,
 };
 
+static const char *const aim_words[] = {
+    [AIM_NONE] = "",
+    [AIM_VOTED] = "it votes",
+    [AIM_ACKED] = "it acknowledges entries",
+    [AIM_ANSWERED] = "it answers a user",
+    [AIM_LEADS] = "it leads another group",
+    [AIM_COMMIT] = "it begins a commit",
+};
+
 struct scheduled {
     uint64_t after_us;
     enum act act;
@@ -142,6 +151,8 @@ static void crash(struct world *w)
     }
     h->aim = (enum aim)(1 + world_draw(w, AIM_COMMIT - 1));
     h->has_hit = false;
+    world_fault(w, "n%u is to crash as soon as %s", h->index + 1,
+                aim_words[h->aim]);
     world_at(w, 1500000, EVENT_FAULT, h->index, h->life, DO_OVERDUE, NULL);
 }
 
@@ -184,7 +195,7 @@ static void cut_off(struct faults *f, const struct host *h)
         c.blocks[h->index][i] = c.blocks[companion][i] =
             !is_with && !is_of_handover;
     }
-    world_fault(w, "n%u is CUT OFF", h->index + 1);
+    world_fault(w, "the hunt has reached n%u", h->index + 1);
     if (is_of_handover)
         for (uint32_t i = 0; i < w->raw_count; i++)
             raw_rush(w->raws[i], f->hunt.group, h->index);

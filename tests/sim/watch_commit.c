@@ -1,4 +1,5 @@
 /* watch_commit.c - what is committed and applied; see watch.h. */
+#include "tests/sim/story.h"
 #include "tests/sim/twin.h"
 #include "tests/sim/watch_impl.h"
 
@@ -59,6 +60,7 @@ static void config_committed(struct watch *a, uint32_t group,
                   ull(gw->config.index), ull(next->index), group);
     gw->config = *next;
     a->w->totals.config_changes++;
+    story_config(a->w, group, next);
 }
 
 /* ---- states ------------------------------------------------------------ */

@@ -10,11 +10,13 @@
 #include "tests/sim/final.h"
 #include "tests/sim/mesh.h"
 #include "tests/sim/raw.h"
+#include "tests/sim/story.h"
 #include "tests/sim/user.h"
 #include "tests/sim/watch.h"
 
 #define WALL_MS        1700000000000u /* the 14th of November 2023 */
 #define JOIN_EVERY_US  200000u
+#define STORY_EVERY_US 5000000u
 #define FORMING_MS_MAX 60000u
 
 /* ---- life -------------------------------------------------------------- */
@@ -52,6 +54,7 @@ struct world *world_new(uint64_t seed, const struct world_cfg *cfg)
 
 void world_free(struct world *w)
 {
+    w->cfg.is_traced = false; /* what the end tears down is no event */
     for (uint32_t i = 0; i < w->user_count; i++)
         user_free(w->users[i]);
     for (uint32_t i = 0; i < w->raw_count; i++)
@@ -332,7 +335,10 @@ static void run_chaos(struct world *w)
          i++)
         world_at(w, world_draw(w, w->plan.chaos_ms * 700), EVENT_JOIN, i, 0, 0,
                  NULL);
-    world_until(w, end);
+    while (w->now_us < end) {
+        world_until(w, min_u64(end, w->now_us + STORY_EVERY_US));
+        story_so_far(w);
+    }
     w->is_chaos = false;
 }
 

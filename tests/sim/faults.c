@@ -4,12 +4,14 @@
 #include "net/keys.h"
 #include "tests/sim/cuts.h"
 #include "tests/sim/raw.h"
+#include "tests/sim/troubles.h"
 #include "tests/sim/watch.h"
 
 /* What an EVENT_FAULT is to do. */
 enum act {
     DO_CRASH,
     DO_CUT,
+    DO_TROUBLE,
     DO_PAUSE,
     DO_HUNT,
     DO_STRANDED, /* the hunted one is cut off */
@@ -18,8 +20,9 @@ enum act {
 
 /* Of those that are scheduled. */
 static const char *const act_names[] = {
-    [DO_CRASH] = "crash", [DO_CUT] = "cut",     [DO_PAUSE] = "pause",
-    [DO_HUNT] = "hunt",   [DO_STRANDED] = NULL, [DO_OVERDUE] = NULL,
+    [DO_CRASH] = "crash", [DO_CUT] = "cut",   [DO_TROUBLE] = "trouble",
+    [DO_PAUSE] = "pause", [DO_HUNT] = "hunt", [DO_STRANDED] = NULL,
+    [DO_OVERDUE] = NULL,
 };
 
 static const char *const aim_words[] = {
@@ -47,6 +50,7 @@ struct faults {
     struct world *w;
     struct hunt hunt;
     struct cuts *cuts;
+    struct troubles *troubles;
     struct scheduled schedule[FAULTS_MAX];
     uint32_t scheduled_count;
 };
@@ -56,12 +60,14 @@ struct faults *faults_new(struct world *w)
     struct faults *f = mem_alloc(sizeof *f);
     f->w = w;
     f->cuts = cuts_new(w);
+    f->troubles = troubles_new(w);
     return f;
 }
 
 void faults_free(struct faults *f)
 {
     cuts_free(f->cuts);
+    troubles_free(f->troubles);
     mem_free(f);
 }
 
@@ -82,6 +88,7 @@ void faults_schedule(struct faults *f, uint64_t during_ms)
     struct world *w = f->w;
     scatter(f, w->plan.crashes, DO_CRASH, during_ms);
     scatter(f, w->plan.partitions, DO_CUT, during_ms);
+    scatter(f, w->plan.troubles, DO_TROUBLE, during_ms);
     if (w->plan.has[FAULT_PAUSE])
         scatter(f, w->plan.pauses, DO_PAUSE, during_ms);
     if (w->plan.has[FAULT_HUNT])
@@ -250,6 +257,9 @@ static void befall(struct faults *f, const struct event *e)
     case DO_CUT:
         cuts_strike(f->cuts);
         return;
+    case DO_TROUBLE:
+        troubles_strike(f->troubles);
+        return;
     case DO_PAUSE:
         pause(w);
         return;
@@ -273,6 +283,10 @@ void faults_event(struct faults *f, const struct event *e)
         cuts_mend(f->cuts, (uint32_t)e->number);
         return;
     }
+    if (e->kind == EVENT_EASE) {
+        troubles_event(f->troubles, e);
+        return;
+    }
     if (!w->is_chaos)
         return;
     const char *name = act_names[e->number];
@@ -293,6 +307,7 @@ void faults_heal(struct faults *f)
 {
     struct world *w = f->w;
     cuts_mend_all(f->cuts);
+    troubles_end_all(f->troubles);
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct host *h = w->hosts[i];
         h->aim = AIM_NONE;

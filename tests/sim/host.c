@@ -405,6 +405,7 @@ void host_event(struct host *h, const struct event *e)
     case EVENT_RESPONSE:
     case EVENT_FAULT:
     case EVENT_HEAL:
+    case EVENT_EASE:
     case EVENT_RESTART:
     case EVENT_RESUME:
     case EVENT_RAW:

@@ -55,17 +55,12 @@ static uint64_t draw_exponential(struct world *w, uint64_t mean)
     return mean * thousandths * 693 / 1000000;
 }
 
-/* Mostly about delay_us, sometimes much more: what is late here is overtaken
- * by what comes after, or holds it up. */
 static uint64_t draw_delay(struct world *w)
 {
     const struct plan *p = &w->plan;
-    uint64_t delay = p->delay_us;
-    delay += p->has[FAULT_EXPONENTIAL] ? draw_exponential(w, p->jitter_us / 2)
-                                       : world_draw(w, p->jitter_us);
-    if (fault_strikes(w, FAULT_LATE, p->long_per_mille))
-        delay += world_draw(w, (uint64_t)p->long_ms * 1000);
-    return delay;
+    return p->delay_us + (p->has[FAULT_EXPONENTIAL]
+                              ? draw_exponential(w, p->jitter_us / 2)
+                              : world_draw(w, p->jitter_us));
 }
 
 /* The wait for those before it on a capped line. */
@@ -102,8 +97,12 @@ static void launch(struct world *w, struct packet *p, uint32_t to,
         fault_count(w, wait_us > CAP_WAIT_US ? FAULT_CAP : FAULT_BUFFER);
         return;
     }
+    if (fault_strikes(w, FAULT_LATE, w->plan.long_per_mille))
+        extra_us += 1 + world_draw(w, (uint64_t)w->plan.long_ms * 1000);
     uint64_t at_us =
         w->now_us + wait_us + l->slow_us + draw_delay(w) + extra_us;
+    /* In order, but for those that are late by themselves: if they held up
+     * the others, all would be late. */
     if (!w->plan.has[FAULT_REORDER] && extra_us == 0)
         at_us = l->last_us = max_u64(at_us, l->last_us);
     uint32_t who = to < HOSTS_MAX ? w->mesh->hosts[to] : to - HOSTS_MAX;
@@ -171,7 +170,7 @@ uint8_t *mesh_receive(struct world *w, const struct event *e, uint32_t to,
         mesh_drop(p);
         return NULL;
     }
-    if (e->number < l->newest_us)
+    if (e->number < l->newest_us && w->plan.has[FAULT_REORDER])
         fault_count(w, FAULT_REORDER);
     l->newest_us = max_u64(l->newest_us, e->number);
     *size = p->size;

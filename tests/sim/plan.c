@@ -40,8 +40,9 @@ static void draw_faults(struct plan *p, struct rng *r)
 {
     p->crashes = between(r, 6, 18);
     p->partitions = between(r, 6, 16);
+    p->troubles = between(r, 4, 24);
     p->pauses = between(r, 1, 8);
-    p->isolations_percent = between(r, 10, 90);
+    p->isolations_percent = between(r, 5, 60);
     p->down_ms = between(r, 300, 6000);
     p->cut_ms = between(r, 300, 8000);
     p->pause_ms = between(r, 100, 4000);
@@ -132,7 +133,8 @@ void plan_calm(struct plan *p)
 
 void plan_stretch(struct plan *p, uint32_t seconds)
 {
-    uint32_t *counts[] = {&p->crashes, &p->partitions, &p->pauses, &p->hunts};
+    uint32_t *counts[] = {&p->crashes, &p->partitions, &p->troubles, &p->pauses,
+                          &p->hunts};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         *counts[i] =
             (uint32_t)((uint64_t)*counts[i] * seconds * 1000 / p->chaos_ms);
@@ -141,21 +143,21 @@ void plan_stretch(struct plan *p, uint32_t seconds)
 
 void plan_print(const struct plan *p, struct buf *text)
 {
-    buf_printf(text,
-               "N=%u late %u, T %u ms; loss %u/1000 dup %u delay %u+%u us, "
-               "long %u/1000 %u ms, stale %u ms; wake %u us, commit %u..%u us, "
-               "slow %u/1000 %u ms; crashes %u (aimed %u %%, leader %u %%, "
-               "several %u %%, down %u ms), cuts %u (%u ms), pauses %u, "
-               "hunts %u (%u ms); "
-               "%u streams, %u+%u users, every %u ms, batch %u, %u bytes",
-               p->copies, p->late_hosts, p->timing.election_ms,
-               p->loss_per_mille, p->dup_per_mille, p->delay_us, p->jitter_us,
-               p->long_per_mille, p->long_ms, p->stale_ms, p->wake_us,
-               p->commit_min_us, p->commit_max_us, p->slow_per_mille,
-               p->slow_ms, p->crashes, p->aimed_percent, p->leader_percent,
-               p->blackout_percent, p->down_ms, p->partitions, p->cut_ms,
-               p->pauses, p->hunts, p->hunt_ms, p->streams, p->raw_users,
-               p->core_users, p->pace_ms, p->batch_max, p->bytes_max);
+    buf_printf(
+        text,
+        "N=%u late %u, T %u ms; loss %u/1000 dup %u delay %u+%u us, "
+        "long %u/1000 %u ms, stale %u ms; wake %u us, commit %u..%u us, "
+        "slow %u/1000 %u ms; crashes %u (aimed %u %%, leader %u %%, "
+        "several %u %%, down %u ms), cuts %u (%u ms), troubles %u, pauses %u, "
+        "hunts %u (%u ms); "
+        "%u streams, %u+%u users, every %u ms, batch %u, %u bytes",
+        p->copies, p->late_hosts, p->timing.election_ms, p->loss_per_mille,
+        p->dup_per_mille, p->delay_us, p->jitter_us, p->long_per_mille,
+        p->long_ms, p->stale_ms, p->wake_us, p->commit_min_us, p->commit_max_us,
+        p->slow_per_mille, p->slow_ms, p->crashes, p->aimed_percent,
+        p->leader_percent, p->blackout_percent, p->down_ms, p->partitions,
+        p->cut_ms, p->troubles, p->pauses, p->hunts, p->hunt_ms, p->streams,
+        p->raw_users, p->core_users, p->pace_ms, p->batch_max, p->bytes_max);
     buf_printf(text, "; without");
     for (size_t i = 0; i < FAULT_COUNT; i++)
         if (!p->has[i])

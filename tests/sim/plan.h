@@ -35,7 +35,7 @@ struct plan {
     uint32_t read_us;
     uint32_t skew_ms; /* of wall clocks, either way */
     /* faults */
-    uint32_t crashes, partitions, pauses, isolations_percent;
+    uint32_t crashes, partitions, troubles, pauses, isolations_percent;
     uint32_t down_ms, cut_ms, pause_ms;
     uint32_t aimed_percent;    /* crashes at a telling moment */
     uint32_t leader_percent;   /* ... of the leader of a busy group */

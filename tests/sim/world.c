@@ -217,6 +217,7 @@ static void handle(struct world *w, const struct event *e)
         return;
     case EVENT_FAULT:
     case EVENT_HEAL:
+    case EVENT_EASE:
         faults_event(w->faults, e);
         return;
     case EVENT_RESTART:

@@ -40,6 +40,7 @@ enum event_kind {
     EVENT_READ,     /* data: struct host_read */
     EVENT_FAULT,    /* the next of the plan's */
     EVENT_HEAL,     /* number: which cut ends */
+    EVENT_EASE,     /* number: which trouble of lines ends (who 1: begins) */
     EVENT_RESTART,  /* host who */
     EVENT_RESUME,   /* host who */
     EVENT_RAW,      /* raw user who does something */

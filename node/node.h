@@ -161,6 +161,11 @@ void node_dump(const struct node *n, struct buf *text);
 const struct raft *node_raft(const struct node *n, uint32_t group);
 const struct streams *node_streams(const struct node *n, uint32_t group);
 uint64_t node_applied(const struct node *n, uint32_t group);
+/* Why the group does not go on, or is not as its row says, in a few words; ""
+ * if nothing is amiss as far as this node knows. Until the next input. */
+const char *node_reason(const struct node *n, uint32_t group);
+/* How many things wait in all of its queues. */
+size_t node_backlog(const struct node *n);
 const struct swim *node_swim(const struct node *n);
 
 #endif

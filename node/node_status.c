@@ -48,16 +48,39 @@ static void fill_replicas(const struct node *n, const struct group *g,
     }
 }
 
+static const char *reason_of(const struct node *n, const struct group *g)
+{
+    if (g->is_quarantined)
+        return g->quarantine_text;
+    if (raft_role(g->raft) != RAFT_LEADER || !raft_is_ready(g->raft))
+        return raft_reason(g->raft, n->now_ms);
+    return g->walk_reason == NULL ? "" : g->walk_reason;
+}
+
+const char *node_reason(const struct node *n, uint32_t group)
+{
+    const struct group *g = n->groups[group];
+    return g == NULL ? "" : reason_of(n, g);
+}
+
+size_t node_backlog(const struct node *n)
+{
+    size_t count = n->effects.count + n->extras.count + n->sweeps.count +
+                   n->readings.count + n->joinings.count + n->hard_waiting;
+    for (size_t i = 0; i < n->peer_count; i++)
+        count += n->peers[i]->sent.count + n->peers[i]->waiting.count;
+    for (uint32_t i = 0; i < n->group_count; i++) {
+        const struct group *g = n->groups[i];
+        if (g != NULL)
+            count += g->log_commands.count + g->images.count +
+                     g->pendings.count + g->questions.count;
+    }
+    return count;
+}
+
 static void write_group(struct node *n, const struct group *g, struct buf *out)
 {
     bool is_leader = raft_role(g->raft) == RAFT_LEADER;
-    const char *reason = "";
-    if (g->is_quarantined)
-        reason = g->quarantine_text;
-    else if (!is_leader || !raft_is_ready(g->raft))
-        reason = raft_reason(g->raft, n->now_ms);
-    else if (g->walk_reason != NULL)
-        reason = g->walk_reason;
     struct status_group s = {
         .group = g->id,
         .is_leader = is_leader,
@@ -69,7 +92,7 @@ static void write_group(struct node *n, const struct group *g, struct buf *out)
         .applied = g->applied,
         .last = raft_last(g->raft),
         .streams = g->streams == NULL ? 0 : streams_count(g->streams),
-        .reason = span_str(reason),
+        .reason = span_str(reason_of(n, g)),
     };
     fill_replicas(n, g, &s);
     status_write_group(out, &s);

@@ -54,7 +54,8 @@
     X(PAUSE, 600, "processes that stand still for a while")                    \
     X(HUNT, 600, "leaders cut off as soon as they lead")                       \
     X(SLOW_COMMIT, 600, "commits that take long")                              \
-    X(SKEW, 500, "wall clocks apart")
+    X(SKEW, 500, "wall clocks apart")                                          \
+    X(GONE, 500, "dead or cut off for good, in the end")
 
 #define FAULT_KINDS(X)                                                         \
     FAULT_KINDS_NETWORK(X)                                                     \

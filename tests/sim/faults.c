@@ -313,7 +313,7 @@ void faults_heal(struct faults *f)
         h->aim = AIM_NONE;
         if (h->is_paused)
             host_resume(h);
-        if (h->node == NULL && h->is_member)
+        if (h->node == NULL && h->is_member && world_in_core(w, i))
             host_start(h);
     }
 }

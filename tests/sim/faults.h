@@ -16,7 +16,7 @@ void faults_event(struct faults *f, const struct event *e);
 void faults_hit(struct faults *f, struct host *h);
 /* The host has had a turn: a hunt may be after what it did. */
 void faults_after(struct faults *f, struct host *h);
-/* No more of it: all links whole, all hosts up. */
+/* No more of it: all links whole, all hosts of the core up. */
 void faults_heal(struct faults *f);
 
 #endif

@@ -3,12 +3,13 @@
 
 #include <stdio.h>
 
-#include "tests/sim/faults.h"
+#include "tests/sim/core.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/user.h"
 #include "tests/sim/watch.h"
 
-#define LEADERS_MS  15000u
+#define TIMEOUTS    10u /* election timeouts until all have a leader */
+#define VIEWS_MS    90000u
 #define SETTLED_MS  60000u
 #define ANSWERED_MS 40000u
 #define PROVED_MS   40000u
@@ -16,9 +17,14 @@
 #define QUIET_MS    5000u
 #define APPENDS_MIN 500u
 #define APPENDS_MS  120000u
+/* Of a host at rest: echoes, rows that may be stored later. What grew with each
+ * heartbeat would be at hundreds by then. */
+#define BACKLOG_MAX 100u
 /* Pre-votes keep a replica that is cut off from counting up its term: those
  * that nobody won are few. */
 #define IDLE_TERMS_MAX 20u
+/* Once all is in place. */
+#define TERMS_MORE_MAX 1u
 
 /* ---- what must come to be ---------------------------------------------- */
 
@@ -56,6 +62,26 @@ static bool is_row(const struct record *r, uint32_t group,
     return count == c->count;
 }
 
+static bool is_row_whole(const struct world *w, const struct record *r,
+                         uint32_t group)
+{
+    uint32_t count;
+    const uint16_t *row = record_row(r, group, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (!world_in_core(w, host_of(w, r->members[row[i]].node)->index))
+            return false;
+    return true;
+}
+
+/* What waits for a host that is gone says so; nothing else may be amiss. */
+static bool is_placed(const struct world *w, const struct host *leader,
+                      uint32_t group, const struct config *c)
+{
+    const struct record *r = node_record(leader->node);
+    return is_row(r, group, c) || (!is_row_whole(w, r, group) &&
+                                   node_reason(leader->node, group)[0] != 0);
+}
+
 static bool has_group_settled(struct world *w, uint32_t g)
 {
     struct host *leader = watch_leader(w->watch, g);
@@ -65,10 +91,12 @@ static bool has_group_settled(struct world *w, uint32_t g)
     if (!raft_is_ready(r) || raft_commit(r) != raft_last(r))
         return not_yet("not all is committed", g, leader);
     const struct config *c = raft_config(r);
-    if (!is_row(node_record(leader->node), g, c))
+    if (!is_placed(w, leader, g, c))
         return not_yet("its members are not its row", g, leader);
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct host *h = w->hosts[i];
+        if (!world_in_core(w, i))
+            continue;
         const struct raft *other = node_raft(h->node, g);
         bool is_member = config_find_node(c, h->id) != NULL;
         if (is_member != (other != NULL))
@@ -84,21 +112,42 @@ static bool has_group_settled(struct world *w, uint32_t g)
 
 static bool is_settled(struct world *w)
 {
-    const struct record *first = node_record(w->hosts[0]->node);
+    for (uint32_t g = 0; g < w->plan.groups; g++)
+        if (!has_group_settled(w, g))
+            return false;
+    return true;
+}
+
+/* One record, and of each host one opinion: the right one. */
+static bool sees_all_right(struct world *w, const struct host *h)
+{
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        enum swim_state state = swim_state(node_swim(h->node), w->hosts[i]->id);
+        if (state != (world_in_core(w, i) ? SWIM_ALIVE : SWIM_DEAD))
+            return not_yet(swim_state_name(state), i, h);
+    }
+    return true;
+}
+
+static bool are_views_equal(struct world *w)
+{
+    const struct record *first = NULL;
     for (uint32_t i = 0; i < w->host_count; i++) {
         const struct host *h = w->hosts[i];
+        if (!world_in_core(w, i))
+            continue;
         if (h->node == NULL)
             return not_yet("a host is down", 0, h);
         const struct record *r = node_record(h->node);
+        first = first == NULL ? r : first;
         if (r->epoch.number != first->epoch.number)
             return not_yet("an old record", 0, h);
         uint16_t slot = record_slot(first, h->id);
         if (slot == SLOT_NONE || first->members[slot].seen != SEEN_UP)
             return not_yet("a member is not up", 0, h);
-    }
-    for (uint32_t g = 0; g < w->plan.groups; g++)
-        if (!has_group_settled(w, g))
+        if (!sees_all_right(w, h))
             return false;
+    }
     return true;
 }
 
@@ -131,7 +180,8 @@ static bool are_enough(struct world *w)
 static bool are_quiet(struct world *w)
 {
     for (uint32_t i = 0; i < w->host_count; i++)
-        if (w->hosts[i]->input_count > 0 || w->hosts[i]->batch != NULL)
+        if (world_in_core(w, i) &&
+            (w->hosts[i]->input_count > 0 || w->hosts[i]->batch != NULL))
             return false;
     return true;
 }
@@ -148,19 +198,39 @@ static void dump(struct world *w)
     buf_free(&text);
 }
 
-static void need(struct world *w, world_fn is_done, uint32_t limit_ms,
-                 const char *what)
+static void need(struct world *w, enum invariant v, world_fn is_done,
+                 uint32_t limit_ms, const char *what)
 {
     w->doing = what;
     why[0] = 0;
+    w->totals.held[v]++;
     if (world_wait(w, is_done, limit_ms))
         return;
     dump(w);
-    world_fail(w, SIM_LIVENESS, "not so after %u s: %s: %s", limit_ms / 1000,
-               what, why);
+    world_broken(w, v, "not so after %u ms: %s: %s", limit_ms, what, why);
 }
 
-static void check_terms(struct world *w)
+static uint64_t newest_term(const struct world *w, uint32_t group)
+{
+    uint64_t term = 0;
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        const struct host *h = w->hosts[i];
+        const struct raft *r = h->node == NULL || !world_in_core(w, i)
+                                   ? NULL
+                                   : node_raft(h->node, group);
+        if (r != NULL)
+            term = max_u64(term, raft_term(r));
+    }
+    return term;
+}
+
+static void note_terms(const struct world *w, uint64_t terms[PLAN_GROUPS_MAX])
+{
+    for (uint32_t g = 0; g < w->plan.groups; g++)
+        terms[g] = newest_term(w, g);
+}
+
+static void check_terms(struct world *w, const uint64_t *terms)
 {
     struct totals *t = &w->totals;
     for (uint32_t g = 0; g < w->plan.groups; g++) {
@@ -168,42 +238,77 @@ static void check_terms(struct world *w)
         t->idle_terms_most = max_u64(t->idle_terms_most, idle);
         t->elections_most =
             max_u64(t->elections_most, watch_elections(w->watch, g));
-        if (idle > IDLE_TERMS_MAX)
-            world_fail(w, SIM_LIVENESS,
-                       "V6: group %u has gone through %llu terms without a "
-                       "leader",
-                       g, (unsigned long long)idle);
+        MUST_HOLD(w, V6, idle <= IDLE_TERMS_MAX,
+                  "group %u has gone through %llu terms without a leader", g,
+                  (unsigned long long)idle);
+        uint64_t now = newest_term(w, g);
+        MUST_HOLD(w, V6, now <= terms[g] + TERMS_MORE_MAX,
+                  "group %u is in term %llu; it was in term %llu when all was "
+                  "in place",
+                  g, (unsigned long long)now, (unsigned long long)terms[g]);
     }
+}
+
+static void check_hosts(struct world *w)
+{
+    if (!world_wait(w, are_quiet, QUIET_MS))
+        world_fail(w, SIM_LIVENESS, "the hosts do not come to rest");
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        struct host *h = w->hosts[i];
+        if (!world_in_core(w, i))
+            continue;
+        node_check(h->node);
+        host_check_leaks(h);
+        size_t backlog = node_backlog(h->node);
+        w->totals.backlog_most = max_u64(w->totals.backlog_most, backlog);
+        MUST_HOLD(w, V5, backlog <= BACKLOG_MAX,
+                  "in n%u, which is at rest, %zu things wait", i + 1, backlog);
+    }
+}
+
+/* V1 of each group that has a quorum in the core. If one has none, for an
+ * entry under way that none could know of, the whole must do. */
+static void find_leaders(struct world *w)
+{
+    uint32_t limit_ms = TIMEOUTS * w->plan.timing.election_ms;
+    uint64_t end_us = w->now_us + (uint64_t)limit_ms * 1000;
+    while (w->now_us < end_us && !have_leaders(w))
+        world_until(w, w->now_us + 20000);
+    bool is_short = core_is_short(w);
+    if (is_short)
+        core_widen(w);
+    need(w, HELD_V1, have_leaders, is_short ? limit_ms : 0,
+         "every group has a leader");
 }
 
 void final_settle(struct world *w)
 {
-    need(w, is_settled, SETTLED_MS, "all groups are as their rows say");
+    need(w, HELD_V4, is_settled, SETTLED_MS,
+         "all groups are as their rows say");
 }
 
 void final_run(struct world *w)
 {
+    uint64_t terms[PLAN_GROUPS_MAX];
+    core_begin(w);
     world_trace(w, "all is HEALED");
-    faults_heal(w->faults);
     uint64_t healed_us = w->now_us;
-    need(w, have_leaders, LEADERS_MS, "every group has a leader");
-    need(w, are_enough, APPENDS_MS, "users append");
+    find_leaders(w);
+    need(w, HELD_V2, are_enough, APPENDS_MS, "users append");
     w->is_healing = true;
-    need(w, are_answered, ANSWERED_MS, "every append is answered");
+    need(w, HELD_V2, are_answered, ANSWERED_MS, "every append is answered");
+    need(w, HELD_V3, are_views_equal, VIEWS_MS, "views are equal");
     final_settle(w);
+    note_terms(w, terms);
     w->totals.healed_ms = (w->now_us - healed_us) / 1000;
     user_prove(w->users[0], true);
-    need(w, has_proved, PROVED_MS, "an append to each stream is acknowledged");
-    need(w, has_read_all, READ_MS, "all of each stream is read");
-    need(w, is_settled, SETTLED_MS, "all replicas have all of it");
+    need(w, HELD_V2, has_proved, PROVED_MS,
+         "an append to each stream is acknowledged");
+    need(w, HELD_V2, has_read_all, READ_MS, "all of each stream is read");
+    need(w, HELD_V4, is_settled, SETTLED_MS, "all replicas have all of it");
     w->doing = "the end is checked";
-    check_terms(w);
+    check_terms(w, terms);
     user_prove(w->users[0], false);
-    for (uint32_t i = 0; i < w->host_count; i++)
-        node_check(w->hosts[i]->node);
     ops_check(w->ops);
-    if (!world_wait(w, are_quiet, QUIET_MS))
-        world_fail(w, SIM_LIVENESS, "the hosts do not come to rest");
-    for (uint32_t i = 0; i < w->host_count; i++)
-        host_check_leaks(w->hosts[i]);
+    check_hosts(w);
 }

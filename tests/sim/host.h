@@ -58,6 +58,7 @@ struct host {
     uint64_t life;     /* of processes; also while down */
     bool is_member;    /* its folder has a record with it in it */
     bool is_paused;
+    bool is_cut_off; /* for good */
     bool is_ready;
     enum aim aim;
     bool has_hit;

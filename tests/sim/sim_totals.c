@@ -15,6 +15,7 @@ void totals_add(struct totals *sum, const struct totals *t)
         to[i] += from[i];
     sum->idle_terms_most = max_u64(before.idle_terms_most, t->idle_terms_most);
     sum->elections_most = max_u64(before.elections_most, t->elections_most);
+    sum->backlog_most = max_u64(before.backlog_most, t->backlog_most);
 }
 
 void totals_print_line(const char *name, const struct totals *t)
@@ -43,11 +44,11 @@ static void print_cluster(const struct totals *t)
     (void)printf("nodes:  %llu events, %llu messages (%llu cut "
                  "off), %llu commits, %llu entries; %llu joins, %llu elections "
                  "(%llu of one group, and %llu terms without), %llu "
-                 "configurations\n",
+                 "configurations; at rest %llu things in a queue at most\n",
                  (ull)t->events, (ull)t->messages, (ull)t->cut, (ull)t->commits,
                  (ull)t->entries, (ull)t->joins, (ull)t->elections,
                  (ull)t->elections_most, (ull)t->idle_terms_most,
-                 (ull)t->config_changes);
+                 (ull)t->config_changes, (ull)t->backlog_most);
 }
 
 static void print_checks(const struct totals *t)

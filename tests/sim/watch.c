@@ -283,8 +283,9 @@ struct host *watch_leader(const struct watch *a, uint32_t group)
     uint64_t term = 0;
     for (uint32_t i = 0; i < a->w->host_count; i++) {
         struct host *h = a->w->hosts[i];
-        const struct raft *r =
-            h->node == NULL ? NULL : node_raft(h->node, group);
+        const struct raft *r = h->node == NULL || !world_in_core(a->w, i)
+                                   ? NULL
+                                   : node_raft(h->node, group);
         if (r == NULL || raft_role(r) != RAFT_LEADER || raft_term(r) < term)
             continue;
         leader = h;

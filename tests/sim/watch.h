@@ -42,7 +42,11 @@ bool watch_sent(struct watch *a, struct host *h, const struct host *to,
 /* After a turn. True if the host leads a group that it did not lead before. */
 bool watch_wake(struct watch *a, struct host *h);
 
-/* The newest leader known of a group, NULL if none is up. */
+/* Of every configuration that may be in force in the group, a majority of the
+ * voters is among these hosts (by bits), and it has as many voters as writes
+ * ask for. */
+bool watch_has_quorum(const struct watch *a, uint32_t group, uint32_t hosts);
+/* The newest leader known of a group, NULL if none is up in the core. */
 struct host *watch_leader(const struct watch *a, uint32_t group);
 /* Of the host that has just been woken: it leads this group since then. */
 bool watch_has_begun(const struct watch *a, uint32_t group);

@@ -211,3 +211,47 @@ void watch_applied_risen(struct watch *a, struct host *h, uint32_t group,
     watch_digest(a, h, group, applied, streams_digest(s));
     twin_compare(a->w->twin, h, group, applied, s);
 }
+
+/* ---- who may decide ---------------------------------------------------- */
+
+static bool has_quorum(const struct watch *a, uint32_t group,
+                       const struct config *c, uint32_t hosts)
+{
+    uint32_t voters = config_voters(c), among = 0;
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct host *h = host_of(a->w, c->members[i].replica.node);
+        among += c->members[i].is_voter && (hosts >> h->index & 1);
+    }
+    bool may_write = group == 0 || voters >= record_majority(a->w->plan.copies);
+    return among > voters / 2 && may_write;
+}
+
+/* What is committed, what is newer on some disk, and what leaders have in mind
+ * that has come to no disk yet. */
+bool watch_has_quorum(const struct watch *a, uint32_t group, uint32_t hosts)
+{
+    const struct group_watch *gw = &a->groups[group];
+    if (!has_quorum(a, group, &gw->config, hosts))
+        return false;
+    for (size_t i = 0; i < gw->config_count; i++) {
+        const struct config_seen *seen = &gw->configs[i];
+        struct config c;
+        if (seen->index <= gw->committed)
+            continue;
+        const struct variant *v = gw->slots[seen->index].variants;
+        while (v->term != seen->term)
+            v = v->next;
+        if (entry_read_config(span_buf(&v->manifest), &c) != ERR_OK ||
+            !has_quorum(a, group, &c, hosts))
+            return false;
+    }
+    for (uint32_t i = 0; i < a->w->host_count; i++) {
+        const struct host *h = a->w->hosts[i];
+        const struct raft *r =
+            h->node == NULL ? NULL : node_raft(h->node, group);
+        if (r != NULL && raft_config(r)->index > gw->committed &&
+            !has_quorum(a, group, raft_config(r), hosts))
+            return false;
+    }
+    return true;
+}

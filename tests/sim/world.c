@@ -45,6 +45,7 @@ struct world *world_new(uint64_t seed, const struct world_cfg *cfg)
     w->faults = faults_new(w);
     for (uint32_t i = 0; i < w->plan.hosts; i++)
         w->hosts[w->host_count++] = host_new(w, i);
+    w->core = world_all(w);
     for (uint32_t i = 0; i < w->plan.raw_users; i++)
         w->raws[w->raw_count++] = raw_new(w, i);
     for (uint32_t i = 0; i < w->plan.core_users; i++)

@@ -61,6 +61,7 @@ struct totals {
     uint64_t appends, duplicates, refused, unknown, appending_users;
     uint64_t reads, ends, fenced, joins;
     uint64_t idle_terms_most, elections_most; /* of a group */
+    uint64_t backlog_most;                    /* of a host at rest */
     uint64_t elections, commits, entries, config_changes;
     uint64_t held[HELD_COUNT]; /* checks of each invariant */
     uint64_t healed_ms;        /* how long it took to converge */
@@ -120,6 +121,7 @@ struct world {
     struct raw *raws[USERS_MAX];
     struct user *users[USERS_MAX];
     uint32_t host_count, raw_count, user_count;
+    uint32_t core; /* hosts that are not gone for good, by bits (core.h) */
 
     struct mesh *mesh;
     struct watch *watch;
@@ -140,6 +142,14 @@ void world_until(struct world *w, uint64_t at_us);
 typedef bool (*world_fn)(struct world *w);
 bool world_wait(struct world *w, world_fn is_done, uint64_t limit_ms);
 
+static inline uint32_t world_all(const struct world *w)
+{
+    return (1u << w->host_count) - 1;
+}
+static inline bool world_in_core(const struct world *w, uint32_t host)
+{
+    return w->core >> host & 1;
+}
 static inline uint64_t world_ms(const struct world *w)
 {
     return w->now_us / 1000;

@@ -1,0 +1,91 @@
+/* core.c - see core.h. */
+#include "tests/sim/core.h"
+
+#include "tests/sim/faults.h"
+#include "tests/sim/mesh.h"
+#include "tests/sim/watch.h"
+
+/* ---- who is in it ------------------------------------------------------ */
+
+static bool is_enough(const struct world *w, uint32_t core)
+{
+    for (uint32_t g = 0; g < w->plan.groups; g++)
+        if (!watch_has_quorum(w->watch, g, core))
+            return false;
+    return true;
+}
+
+/* As few as can be, or a few more. A host that has not joined yet stays: it
+ * will, and then it must be one of them. */
+static uint32_t draw(struct world *w)
+{
+    uint32_t core = world_all(w);
+    uint32_t spared = (uint32_t)world_draw(w, 400);
+    uint32_t from = (uint32_t)world_draw(w, w->host_count - 1);
+    if (!is_enough(w, core))
+        return core;
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        uint32_t at = (from + i) % w->host_count;
+        uint32_t without = core & ~(1u << at);
+        if (w->hosts[at]->is_member && !rng_chance(&w->rng, spared) &&
+            is_enough(w, without))
+            core = without;
+    }
+    return core;
+}
+
+bool core_is_short(struct world *w)
+{
+    return !is_enough(w, w->core);
+}
+
+/* ---- what becomes of the others ---------------------------------------- */
+
+static void cut_off(struct world *w, const struct host *h, int by)
+{
+    for (uint32_t i = 0; i < HOSTS_MAX; i++) {
+        if (i == h->index)
+            continue;
+        struct line *to = mesh_line(w, mesh_host(i), mesh_host(h->index));
+        struct line *from = mesh_line(w, mesh_host(h->index), mesh_host(i));
+        to->cuts = (uint16_t)(to->cuts + by);
+        from->cuts = (uint16_t)(from->cuts + by);
+    }
+}
+
+static void let_go(struct world *w, struct host *h)
+{
+    fault_count(w, FAULT_GONE);
+    bool is_cut_off = h->node != NULL && rng_chance(&w->rng, 400);
+    world_fault(w, "n%u is %s for good", h->index + 1,
+                is_cut_off ? "CUT OFF" : "DEAD");
+    if (is_cut_off) {
+        h->is_cut_off = true;
+        cut_off(w, h, 1);
+    } else if (h->node != NULL) {
+        host_crash(h);
+    } else {
+        h->life++; /* nor will it start again */
+    }
+}
+
+void core_begin(struct world *w)
+{
+    w->core = w->plan.has[FAULT_GONE] ? draw(w) : world_all(w);
+    for (uint32_t i = 0; i < w->host_count; i++)
+        if (!world_in_core(w, i))
+            let_go(w, w->hosts[i]);
+    faults_heal(w->faults);
+}
+
+void core_widen(struct world *w)
+{
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        struct host *h = w->hosts[i];
+        if (h->is_cut_off)
+            cut_off(w, h, -1);
+        h->is_cut_off = false;
+    }
+    w->core = world_all(w);
+    faults_heal(w->faults);
+}

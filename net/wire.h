@@ -120,6 +120,7 @@ enum frame_kind {
     FRAME_RECORD = 67,       /* an encoded ring record */
     FRAME_FORGOTTEN = 68,    /* to exactly this boot and nonce (T15) */
     FRAME_HELLO = 69,        /* my nonce, at first contact of a boot (S6) */
+    FRAME_DEAD = 70,         /* who has been dead to me for out-after (T27) */
 };
 
 struct frame_group {
@@ -165,7 +166,7 @@ struct frame {
     uint64_t ask_added; /* ASK: highest configuration index it knows */
     struct frame_removed removed;
     struct frame_echo echo;
-    struct span bytes;  /* SWIM packet, RECORD */
+    struct span bytes;  /* SWIM packet, RECORD; DEAD: node ids, 16 each */
     struct epoch epoch; /* RECORD_ASK: newest known */
     uint64_t boot;      /* FORGOTTEN, HELLO */
     uint64_t nonce;     /* FORGOTTEN, HELLO */

@@ -153,6 +153,7 @@ static void put_body(struct enc *e, const struct frame *f)
         return;
     case FRAME_SWIM:
     case FRAME_RECORD:
+    case FRAME_DEAD:
         enc_bytes(e, f->bytes.data, f->bytes.size);
         return;
     case FRAME_ECHO:
@@ -388,7 +389,7 @@ static struct span get_rest(struct dec *d, size_t size_max)
 static bool kind_is_known(uint16_t kind)
 {
     return (kind >= FRAME_RAFT_FIRST && kind <= FRAME_REMOVED) ||
-           (kind >= FRAME_SWIM && kind <= FRAME_HELLO);
+           (kind >= FRAME_SWIM && kind <= FRAME_DEAD);
 }
 
 /* False: the body makes no sense. `out` has kind and payload already. */
@@ -424,6 +425,11 @@ static bool get_body(struct dec *d, struct frame *out)
         break;
     case FRAME_RECORD:
         out->bytes = get_rest(d, RECORD_BYTES_MAX);
+        break;
+    case FRAME_DEAD:
+        out->bytes = get_rest(d, MEMBERS_MAX * sizeof(struct id128));
+        if (out->bytes.size % sizeof(struct id128) != 0)
+            dec_fail(d);
         break;
     case FRAME_ECHO:
         out->echo = get_echo(d);

@@ -155,6 +155,7 @@ struct node_timing node_timing_default(void)
         .orphan_ms = 5000,
         .unstored_age_ms = UNSTORED_AGE_MS,
         .stop_ms = 2000,
+        .back_after_ms = BACK_AFTER_MS,
     };
 }
 

@@ -7,6 +7,7 @@
  *   node_boots.c  which process of a peer is heard
  *   node_peers.c  messages to and from other nodes: lanes, windows, echoes
  *   node_ring.c   the ring record: group 0's jobs, joins, who may speak
+ *   node_out.c    who goes out of the ring by itself, and who comes back
  *   node_walk.c   leaders walk their groups to their rows; replicas come, go
  */
 #ifndef NODE_NODE_IMPL_H
@@ -158,6 +159,9 @@ struct peer {
     uint64_t hello_ms; /* when we last said ours */
     bool was_dead;     /* gossip saw it dead in this life of ours */
     uint64_t heard_ms; /* any message, or when it was last connected anew */
+    uint64_t known_ms; /* since when it is a peer */
+    struct buf dead;   /* ids: who is dead to it, as of */
+    uint64_t dead_told_ms;
     uint64_t record_asked_ms;
     /* control lane, out */
     struct wire_out control;
@@ -265,6 +269,7 @@ struct node {
     uint64_t joining_since_ms;
     uint64_t record_proposed_ms;
     uint64_t record_index, record_term; /* under way; 0: none */
+    uint64_t dead_reported_ms;          /* when we last said who is dead */
     struct swim swim;
     bool is_swim_open;
     uint16_t slot; /* own */
@@ -396,6 +401,16 @@ void node_ring_join(struct node *n, uint64_t connection, uint64_t number,
 void node_ring_ask(struct node *n, struct peer *p);
 void node_ring_received(struct node *n, struct span bytes);
 void node_ring_swim(struct node *n);
+
+/* ---- node_out.c -------------------------------------------------------- */
+
+/* A voter of group 0 tells its leader who is dead. */
+void node_out_tick(struct node *n);
+void node_out_reported(struct node *n, const struct peer *p, struct span ids);
+/* What group 0's leader would write into the next record: who goes out, who is
+ * up again. *next is made as a copy of n->ring if it is NULL and needed. */
+void node_out_judge(struct node *n, const struct group *g,
+                    struct record **next);
 
 /* ---- node_walk.c ------------------------------------------------------- */
 

@@ -31,7 +31,7 @@ static struct peer *peer_new(struct node *n, uint16_t slot)
     struct peer *p = mem_alloc(sizeof *p);
     p->node = n->record->members[slot].node;
     p->slot = slot;
-    p->heard_ms = n->now_ms;
+    p->heard_ms = p->known_ms = n->now_ms;
     node_boots_remember(n, p);
     node_queue_init(&p->sent, sizeof(struct sent));
     node_queue_init(&p->waiting, sizeof(uint32_t));
@@ -56,6 +56,7 @@ static void peer_free(struct peer *p)
     clear_sent(p);
     node_queue_free(&p->sent);
     node_queue_free(&p->waiting);
+    buf_free(&p->dead);
     wire_out_free(&p->control);
     mem_free(p);
 }
@@ -537,6 +538,9 @@ static void frame_received(struct node *n, struct peer *p, struct frame *f,
         return;
     case FRAME_HELLO:
         return; /* the header has said it all */
+    case FRAME_DEAD:
+        node_out_reported(n, p, f->bytes);
+        return;
     case FRAME_RAFT_FIRST:
     case FRAME_RAFT_LAST:
         break;

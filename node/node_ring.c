@@ -282,18 +282,25 @@ static void propose_joins(struct node *n, struct group *g)
 }
 
 /* Newcomers that gossip has seen alive are up. */
-static void propose_seen(struct node *n, struct group *g)
+static void see_newcomers(struct node *n, struct record **next)
 {
-    struct record *next = NULL;
     for (uint16_t i = 0; i < n->ring->member_count; i++) {
         const struct member *m = &n->ring->members[i];
         if (m->wanted == WANTED_LEFT || m->seen != SEEN_JOINING ||
             swim_state(&n->swim, m->node) != SWIM_ALIVE)
             continue;
-        if (next == NULL)
-            next = record_copy(n->ring);
-        record_see(next, i, SEEN_UP, n->wall_ms);
+        if (*next == NULL)
+            *next = record_copy(n->ring);
+        record_see(*next, i, SEEN_UP, n->wall_ms);
     }
+}
+
+/* What automation has to say, all of it in one record (T34). */
+static void propose_seen(struct node *n, struct group *g)
+{
+    struct record *next = NULL;
+    see_newcomers(n, &next);
+    node_out_judge(n, g, &next);
     if (next == NULL)
         return;
     record_advance(next, n->wall_ms);
@@ -310,6 +317,7 @@ void node_ring_tick(struct node *n)
         if (heard > n->started_ms)
             n->confirmed_ms = heard;
     }
+    node_out_tick(n);
     if (g == NULL || !node_group_is_leading(g) || n->ring == NULL ||
         n->record_index != 0)
         return;

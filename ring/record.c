@@ -368,7 +368,7 @@ uint32_t record_may_go_out(const struct record *r, uint64_t now_ms,
     return count;
 }
 
-uint32_t record_may_come_back(const struct record *r,
+uint32_t record_may_come_back(const struct record *r, uint32_t back_after_ms,
                               const struct member_contact *contacts,
                               uint16_t *slots)
 {
@@ -376,7 +376,7 @@ uint32_t record_may_come_back(const struct record *r,
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct member *m = &r->members[i];
         uint32_t doublings = m->out_streak > 0 ? m->out_streak - 1u : 0;
-        uint64_t wait_ms = (uint64_t)BACK_AFTER_MS << doublings;
+        uint64_t wait_ms = (uint64_t)back_after_ms << doublings;
         if (m->wanted != WANTED_LEFT && m->seen == SEEN_OUT &&
             contacts[i].contact_ms >= wait_ms)
             slots[count++] = (uint16_t)i;

@@ -261,8 +261,9 @@ uint32_t record_may_go_out(const struct record *r, uint64_t now_ms,
                            const struct member_contact *contacts,
                            uint16_t *slots);
 /* Which members that are out may be recorded up again: in touch for
- * BACK_AFTER_MS, doubled for each further time in the streak. Same shapes. */
-uint32_t record_may_come_back(const struct record *r,
+ * back_after_ms (usually BACK_AFTER_MS), doubled for each further time in the
+ * streak. Same shapes. */
+uint32_t record_may_come_back(const struct record *r, uint32_t back_after_ms,
                               const struct member_contact *contacts,
                               uint16_t *slots);
 

@@ -454,6 +454,10 @@ void golden_control_frames(struct frame f[GOLDEN_CONTROL_FRAMES])
     f[16] = (struct frame){
         .kind = FRAME_FORGOTTEN, .boot = 3, .nonce = 99, .seen_boot = 4};
     f[17] = (struct frame){.kind = FRAME_HELLO, .boot = 3, .nonce = 99};
+    static struct id128 dead;
+    dead = golden_id(0x20);
+    f[18] = (struct frame){.kind = FRAME_DEAD,
+                           .bytes = span_of(dead.bytes, sizeof dead.bytes)};
 }
 
 static struct buf make_control(void)

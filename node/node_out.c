@@ -18,8 +18,8 @@
 static bool is_dead(const struct node *n, const struct peer *p)
 {
     enum swim_state state = swim_state(&n->swim, p->node);
-    uint64_t since = state == SWIM_DEAD ? swim_since_ms(&n->swim, p->node)
-                                        : p->known_ms;
+    uint64_t since =
+        state == SWIM_DEAD ? swim_since_ms(&n->swim, p->node) : p->known_ms;
     return (state == SWIM_DEAD || state == SWIM_UNSEEN) &&
            node_has_timed_out(n->now_ms, since, n->record->out_after_ms);
 }
@@ -42,9 +42,8 @@ static uint64_t contact_ms(const struct node *n, const struct peer *p)
 void node_out_tick(struct node *n)
 {
     const struct group *g = node_group(n, 0);
-    if (g == NULL ||
-        !node_has_timed_out(n->now_ms, n->dead_reported_ms,
-                            n->cfg.timing.probe_interval_ms))
+    if (g == NULL || !node_has_timed_out(n->now_ms, n->dead_reported_ms,
+                                         n->cfg.timing.probe_interval_ms))
         return;
     n->dead_reported_ms = n->now_ms;
     struct peer *leader = node_peer(n, raft_leader(g->raft).node);
@@ -101,8 +100,8 @@ static void list_contacts(const struct node *n, const struct config *config,
     contacts[n->slot].contact_ms = UINT64_MAX;
     for (size_t i = 0; i < n->peer_count; i++) {
         const struct peer *p = n->peers[i];
-        contacts[p->slot] = (struct member_contact){
-            count_reports(n, config, p), contact_ms(n, p)};
+        contacts[p->slot] = (struct member_contact){count_reports(n, config, p),
+                                                    contact_ms(n, p)};
     }
 }
 

@@ -10,6 +10,7 @@
 /* What an EVENT_FAULT is to do. */
 enum act {
     DO_CRASH,
+    DO_GONE,
     DO_CUT,
     DO_TROUBLE,
     DO_PAUSE,
@@ -20,9 +21,9 @@ enum act {
 
 /* Of those that are scheduled. */
 static const char *const act_names[] = {
-    [DO_CRASH] = "crash", [DO_CUT] = "cut",   [DO_TROUBLE] = "trouble",
-    [DO_PAUSE] = "pause", [DO_HUNT] = "hunt", [DO_STRANDED] = NULL,
-    [DO_OVERDUE] = NULL,
+    [DO_CRASH] = "crash",     [DO_GONE] = "gone",   [DO_CUT] = "cut",
+    [DO_TROUBLE] = "trouble", [DO_PAUSE] = "pause", [DO_HUNT] = "hunt",
+    [DO_STRANDED] = NULL,     [DO_OVERDUE] = NULL,
 };
 
 static const char *const aim_words[] = {
@@ -89,6 +90,8 @@ void faults_schedule(struct faults *f, uint64_t during_ms)
     scatter(f, w->plan.crashes, DO_CRASH, during_ms);
     scatter(f, w->plan.partitions, DO_CUT, during_ms);
     scatter(f, w->plan.troubles, DO_TROUBLE, during_ms);
+    if (w->plan.has[FAULT_GONE])
+        scatter(f, w->plan.gone, DO_GONE, during_ms);
     if (w->plan.has[FAULT_PAUSE])
         scatter(f, w->plan.pauses, DO_PAUSE, during_ms);
     if (w->plan.has[FAULT_HUNT])
@@ -130,13 +133,29 @@ static struct host *draw_victim(struct world *w)
     return h == NULL ? any_up(w) : h;
 }
 
-static void strike(struct world *w, struct host *h)
+static void strike_for(struct world *w, struct host *h, uint64_t down_ms)
 {
     w->totals.crashes++;
     fault_count(w, FAULT_CRASH);
     host_crash(h);
-    uint64_t down_us = world_draw(w, (uint64_t)w->plan.down_ms * 1000);
+    uint64_t down_us = world_draw(w, down_ms * 1000);
     world_at(w, 1000 + down_us, EVENT_RESTART, h->index, h->life, 0, NULL);
+}
+
+static void strike(struct world *w, struct host *h)
+{
+    strike_for(w, h, w->plan.down_ms);
+}
+
+/* Long enough, mostly, to be seen dead, to be recorded out, and for the groups
+ * to walk away from it. */
+static void gone(struct world *w)
+{
+    struct host *h = draw_victim(w);
+    if (h == NULL)
+        return;
+    fault_count(w, FAULT_GONE);
+    strike_for(w, h, 10000 + 5 * (uint64_t)w->plan.out_after_ms);
 }
 
 static void crash(struct world *w)
@@ -151,7 +170,7 @@ static void crash(struct world *w)
                 strike(w, w->hosts[i]);
         return;
     }
-    if (h->is_paused ||
+    if (h->is_paused || h->aim != AIM_NONE ||
         !fault_strikes(w, FAULT_CRASH_AIMED, w->plan.aimed_percent * 10)) {
         strike(w, h);
         return;
@@ -253,6 +272,9 @@ static void befall(struct faults *f, const struct event *e)
     switch ((enum act)e->number) {
     case DO_CRASH:
         crash(w);
+        return;
+    case DO_GONE:
+        gone(w);
         return;
     case DO_CUT:
         cuts_strike(f->cuts);

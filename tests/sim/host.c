@@ -79,6 +79,7 @@ void host_found(struct host *h)
     r->generation = (struct generation){1, rng_next(&w->rng)};
     r->partitions = w->plan.groups - 1;
     r->copies = w->plan.copies;
+    r->out_after_ms = w->plan.out_after_ms;
     r->acks = record_majority(r->copies);
     r->is_insecure = true;
     record_begin(r, &m, wall_ms(h));

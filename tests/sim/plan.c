@@ -41,6 +41,8 @@ static void draw_faults(struct plan *p, struct rng *r)
     p->crashes = between(r, 6, 18);
     p->partitions = between(r, 6, 16);
     p->troubles = between(r, 4, 24);
+    p->gone = between(r, 1, 3);
+    p->out_after_ms = p->has[FAULT_GONE] ? between(r, 500, 6000) : OUT_AFTER_MS;
     p->pauses = between(r, 1, 8);
     p->isolations_percent = between(r, 5, 60);
     p->down_ms = between(r, 300, 6000);
@@ -86,6 +88,7 @@ static void draw_timing(struct plan *p, struct rng *r)
     p->timing.calm_ms = between(r, 1000, 10000);
     p->timing.orphan_ms = between(r, 1000, 5000);
     p->timing.unstored_age_ms = between(r, 200, 10000);
+    p->timing.back_after_ms = between(r, 500, 8000);
 }
 
 void plan_draw(struct plan *p, uint64_t seed)
@@ -117,6 +120,7 @@ void plan_calm(struct plan *p)
         .core_users = 2,
         .timing = node_timing_default(),
         .chaos_ms = 60000,
+        .out_after_ms = OUT_AFTER_MS,
         .delay_us = 200,
         .jitter_us = 300,
         .wake_us = 100,

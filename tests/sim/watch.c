@@ -221,6 +221,9 @@ static void look_at_record(struct watch *a, struct host *h)
     }
     a->epochs = mem_resize(a->epochs, (a->epoch_count + 1) * sizeof *a->epochs);
     a->epochs[a->epoch_count++] = (struct epoch_seen){r->epoch.number, hash};
+    for (uint32_t i = 0; i < r->member_count; i++)
+        if (r->members[i].seen_since_ms == r->changed_ms)
+            a->w->totals.outs += r->members[i].seen == SEEN_OUT;
 }
 
 bool watch_wake(struct watch *a, struct host *h)

@@ -480,12 +480,15 @@ static void who_is_out_comes_back_after_a_minute_of_contact(void **state)
     struct member_contact contacts[5];
     uint16_t slots[5];
     contacts_without(contacts, 5, NULL, 0);
-    assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots), 0);
+    assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots),
+                     0);
     record_see(r, 3, SEEN_OUT, T0 + 2 * DAY);
     contacts[3].contact_ms = MINUTE - 1;
-    assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots), 0);
+    assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots),
+                     0);
     contacts[3].contact_ms = MINUTE;
-    assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots), 1);
+    assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots),
+                     1);
     assert_int_equal(slots[0], 3);
     record_free(r);
 }
@@ -503,15 +506,18 @@ static void each_further_time_out_doubles_the_wait(void **state)
         uint64_t wait_ms = (uint64_t)MINUTE << (times < 6 ? times : 6);
         record_see(r, 3, SEEN_OUT, time_ms);
         contacts[3].contact_ms = wait_ms - 1;
-        assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots), 0);
+        assert_int_equal(
+            record_may_come_back(r, BACK_AFTER_MS, contacts, slots), 0);
         contacts[3].contact_ms = wait_ms;
-        assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots), 1);
+        assert_int_equal(
+            record_may_come_back(r, BACK_AFTER_MS, contacts, slots), 1);
         record_see(r, 3, SEEN_UP, time_ms + wait_ms);
         time_ms += wait_ms + HOUR;
     }
     record_see(r, 3, SEEN_OUT, r->members[3].seen_since_ms + DAY);
     contacts[3].contact_ms = MINUTE;
-    assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots), 1);
+    assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots),
+                     1);
     record_free(r);
 }
 
@@ -526,7 +532,8 @@ static void who_has_left_neither_goes_nor_comes(void **state)
     assert_int_equal(record_may_go_out(r, T0, VOTERS, contacts, slots), 0);
     r->members[4].seen = SEEN_OUT;
     contacts[4].contact_ms = DAY;
-    assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots), 0);
+    assert_int_equal(record_may_come_back(r, BACK_AFTER_MS, contacts, slots),
+                     0);
     record_free(r);
 }
 

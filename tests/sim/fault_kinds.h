@@ -51,7 +51,7 @@
     X(CRASH, 1000, "processes killed")                                         \
     X(CRASH_AIMED, 850, "... right after a telling step")                      \
     X(BLACKOUT, 500, "several killed at once")                                 \
-    X(GONE, 400, "hosts away until they are out of the ring")                  \
+    X(AWAY, 400, "hosts away until they are out of the ring")                  \
     X(PAUSE, 600, "processes that stand still for a while")                    \
     X(HUNT, 600, "leaders cut off as soon as they lead")                       \
     X(SLOW_COMMIT, 600, "commits that take long")                              \

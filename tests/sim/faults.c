@@ -10,7 +10,7 @@
 /* What an EVENT_FAULT is to do. */
 enum act {
     DO_CRASH,
-    DO_GONE,
+    DO_AWAY,
     DO_CUT,
     DO_TROUBLE,
     DO_PAUSE,
@@ -21,7 +21,7 @@ enum act {
 
 /* Of those that are scheduled. */
 static const char *const act_names[] = {
-    [DO_CRASH] = "crash",     [DO_GONE] = "gone",   [DO_CUT] = "cut",
+    [DO_CRASH] = "crash",     [DO_AWAY] = "away",   [DO_CUT] = "cut",
     [DO_TROUBLE] = "trouble", [DO_PAUSE] = "pause", [DO_HUNT] = "hunt",
     [DO_STRANDED] = NULL,     [DO_OVERDUE] = NULL,
 };
@@ -90,8 +90,8 @@ void faults_schedule(struct faults *f, uint64_t during_ms)
     scatter(f, w->plan.crashes, DO_CRASH, during_ms);
     scatter(f, w->plan.partitions, DO_CUT, during_ms);
     scatter(f, w->plan.troubles, DO_TROUBLE, during_ms);
-    if (w->plan.has[FAULT_GONE])
-        scatter(f, w->plan.gone, DO_GONE, during_ms);
+    if (w->plan.has[FAULT_AWAY])
+        scatter(f, w->plan.away, DO_AWAY, during_ms);
     if (w->plan.has[FAULT_PAUSE])
         scatter(f, w->plan.pauses, DO_PAUSE, during_ms);
     if (w->plan.has[FAULT_HUNT])
@@ -149,12 +149,12 @@ static void strike(struct world *w, struct host *h)
 
 /* Long enough, mostly, to be seen dead, to be recorded out, and for the groups
  * to walk away from it. */
-static void gone(struct world *w)
+static void away(struct world *w)
 {
     struct host *h = draw_victim(w);
     if (h == NULL)
         return;
-    fault_count(w, FAULT_GONE);
+    fault_count(w, FAULT_AWAY);
     strike_for(w, h, 10000 + 5 * (uint64_t)w->plan.out_after_ms);
 }
 
@@ -273,8 +273,8 @@ static void befall(struct faults *f, const struct event *e)
     case DO_CRASH:
         crash(w);
         return;
-    case DO_GONE:
-        gone(w);
+    case DO_AWAY:
+        away(w);
         return;
     case DO_CUT:
         cuts_strike(f->cuts);

@@ -41,8 +41,8 @@ static void draw_faults(struct plan *p, struct rng *r)
     p->crashes = between(r, 6, 18);
     p->partitions = between(r, 6, 16);
     p->troubles = between(r, 4, 24);
-    p->gone = between(r, 1, 3);
-    p->out_after_ms = p->has[FAULT_GONE] ? between(r, 500, 6000) : OUT_AFTER_MS;
+    p->away = between(r, 1, 3);
+    p->out_after_ms = p->has[FAULT_AWAY] ? between(r, 500, 6000) : OUT_AFTER_MS;
     p->pauses = between(r, 1, 8);
     p->isolations_percent = between(r, 5, 60);
     p->down_ms = between(r, 300, 6000);

@@ -37,7 +37,7 @@ struct plan {
     /* faults */
     uint32_t crashes, partitions, troubles, pauses, isolations_percent;
     uint32_t down_ms, cut_ms, pause_ms;
-    uint32_t gone, out_after_ms;
+    uint32_t away, out_after_ms;
     uint32_t aimed_percent;    /* crashes at a telling moment */
     uint32_t leader_percent;   /* ... of the leader of a busy group */
     uint32_t blackout_percent; /* crashes of several at once */

@@ -165,7 +165,8 @@ uint64_t node_applied(const struct node *n, uint32_t group);
 /* Why the group does not go on, or is not as its row says, in a few words; ""
  * if nothing is amiss as far as this node knows. Until the next input. */
 const char *node_reason(const struct node *n, uint32_t group);
-/* How many things wait in all of its queues. */
+/* How many things wait in its queues; not rows that are stored at leisure,
+ * which have a bound of their own (T25). */
 size_t node_backlog(const struct node *n);
 const struct swim *node_swim(const struct node *n);
 

@@ -164,8 +164,13 @@ static bool apply_record(struct node *n, struct group *g, struct item *item)
         n->record_index = 0;
     answer_joins(n, item, answer.err);
     /* Published only once applied (T26). */
-    if (epoch_compare(n->ring->epoch, n->record->epoch) > 0)
-        node_ring_adopt(n, record_copy(n->ring), false);
+    if (epoch_compare(n->ring->epoch, n->record->epoch) <= 0)
+        return true;
+    if (!keeps_slots(n->record, n->ring)) {
+        node_group_quarantine(n, g, "a ring record that has lost members");
+        return false;
+    }
+    node_ring_adopt(n, record_copy(n->ring), false);
     return true;
 }
 

@@ -72,8 +72,8 @@ size_t node_backlog(const struct node *n)
     for (uint32_t i = 0; i < n->group_count; i++) {
         const struct group *g = n->groups[i];
         if (g != NULL)
-            count += g->log_commands.count + g->images.count +
-                     g->pendings.count + g->questions.count;
+            count +=
+                g->log_commands.count + g->pendings.count + g->questions.count;
     }
     return count;
 }

@@ -191,7 +191,9 @@ static bool are_items_sensible(const struct raft_msg *msg)
     uint64_t term = msg->prev_term;
     for (uint32_t i = 0; i < msg->item_count; i++) {
         const struct item *item = msg->items[i];
-        if (item->index != msg->prev_index + 1 + i || item->term < term)
+        /* Of term 0 is what is not there: raft_log_term_at. */
+        if (item->index != msg->prev_index + 1 + i || item->term < term ||
+            item->term == 0)
             return false;
         term = item->term;
     }

@@ -17,9 +17,9 @@
 #define QUIET_MS    5000u
 #define APPENDS_MIN 500u
 #define APPENDS_MS  120000u
-/* Of a host at rest: echoes, rows that may be stored later. What grew with each
- * heartbeat would be at hundreds by then. */
-#define BACKLOG_MAX 100u
+/* Of a host at rest: some echoes. What grew with each heartbeat would be at
+ * hundreds by then. */
+#define BACKLOG_MAX 32u
 /* Pre-votes keep a replica that is cut off from counting up its term: those
  * that nobody won are few. */
 #define IDLE_TERMS_MAX 20u

@@ -3,7 +3,9 @@
 #   make              ./eddy and ./eddyd (links into build/release)
 #   make deps         the packages that building and testing need, by apt-get
 #   make test         unit tests, cases, fuzz corpus, simulator, processes
-#   make cases        the named cases alone: bugs that a seed once found
+#   make cases        the directed cases alone, a text file for each incident
+#                     of HAZARDS.md, and tables of single decisions;
+#                     UPDATE=1 rewrites what they expect
 #   make cluster      the tests with real processes alone
 #   make sim          the simulator alone: SEEDS=200 FROM=1 JOBS=2, VERBOSE=1
 #                     for a line each; or one history again: SEED=4711, in
@@ -99,9 +101,11 @@ SRC_ring   := $(wildcard ring/*.c)
 # Not rooms: what tests share, and the simulator without its main.
 SRC_unit   := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 SRC_sim    := $(filter-out tests/sim/sim.c,$(wildcard tests/sim/*.c))
+MAINS_cases := tests/cases/cases.c tests/cases/decide.c
+SRC_cases  := $(filter-out $(MAINS_cases),$(wildcard tests/cases/*.c))
 
 UNITS   := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
-CASES   := $(patsubst %.c,$(B)/%,$(wildcard tests/cases/*.c))
+CASES   := $(patsubst %.c,$(B)/%,$(wildcard $(MAINS_cases)))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 SIM     := $(patsubst %.c,$(B)/%,$(wildcard tests/sim/sim.c))
 # What the process tests speak and write with, and the failing disk that they
@@ -197,9 +201,8 @@ test: deps
 	@SIM_ARGS='$(SIM_RANGE)' $(RUN) unit cases fuzz sim cluster
 
 cases: deps
-	$(call need,$(CASES),there are no named cases yet (tests/cases/*.c))
 	$(SUB) VARIANT=test cases-programs
-	@$(RUN) cases
+	@UPDATE=$(UPDATE) $(RUN) cases
 
 cluster: deps
 	$(SUB) VARIANT=release programs cluster-programs
@@ -324,7 +327,9 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libunit.a \
         $$(call libs,$$(call rooms_of,$$*))
 	$(call link,$(TEST_LIBS))
 
-$(B)/tests/cases/%: $(B)/tests/cases/%.o $(call libs,unit sim $(ROOMS))
+# They drive the pure rooms and the model store; decide needs ring alone.
+$(B)/tests/cases/%: $(B)/tests/cases/%.o \
+        $(call libs,cases unit sim $(BELOW_node))
 	$(call link,$(TEST_LIBS))
 
 $(B)/tests/cluster/%: $(B)/tests/cluster/%.o $(call libs,net ring)

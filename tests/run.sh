@@ -3,7 +3,9 @@
 # and close with one line: "N passed, N failed".
 #
 #   unit      tests/unit/test_*.c   a cmocka program each
-#   cases     tests/cases/*.c       the same, with the simulator's vocabulary
+#   cases     tests/cases/*.txt     directed cases, each once more without its
+#                                   rule; decide/*.txt, tables of decisions.
+#                                   UPDATE=1 rewrites what they expect
 #   fuzz      tests/fuzz/fuzz_*.c   the corpus and mutations of it (replay.c)
 #   sim       tests/sim/sim.c       the simulator: one test, says its own totals
 #   cluster   tests/cluster/*.sh    real processes: "ok NAME", "not ok NAME WHY"
@@ -28,7 +30,7 @@ CLUSTER_SECONDS=300 # a script
 MUTATIONS=4000      # of each corpus, by replay
 
 : "${TEST:=build/test}" "${RELEASE:=build/release}" "${SAN:=}"
-: "${SIM_ARGS:=}" "${MUTANT_ARGS:=}"
+: "${SIM_ARGS:=}" "${MUTANT_ARGS:=}" "${UPDATE:=}"
 logs=$TEST/logs
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/eddy.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
@@ -133,6 +135,39 @@ run_cmocka_programs() {
     for source in "${names[@]}"; do
         judge_cmocka "$source"
     done
+}
+
+# ---- cases -------------------------------------------------------------------
+
+# judge_cases NAME WHAT COMMAND...: the last line that it prints is its report,
+# and WHAT, a pattern, finds the number of what was good in it.
+judge_cases() {
+    local name=$1 what=$2 log=$logs/${1//\//_}.log status good
+    shift 2
+    limited $UNIT_SECONDS "$@" >"$log" 2>&1
+    status=$?
+    good=$(tail -n 1 "$log" | sed -nE "s/$what.*/\1/p")
+    if [ "$status" != 0 ]; then
+        fail "$name: $(why "$status")"
+        tail -n 100 "$log" | sed 's/^/    /'
+    elif [ "${good:-0}" = 0 ]; then
+        fail "$name: found nothing to run"
+    else
+        pass "$good"
+        report "$name" "$(tail -n 1 "$log")"
+    fi
+}
+
+run_cases() {
+    local bin=$TEST/tests/cases folder=tests/cases
+    if [ -n "$UPDATE" ]; then
+        "$bin/decide" --update $folder/decide/*.txt || failed=1
+        "$bin/cases" --update $folder || failed=1
+    fi
+    judge_cases $folder/decide '^.*: ([0-9]+) as expected' \
+        "$bin/decide" $folder/decide/*.txt
+    judge_cases $folder '^([0-9]+) cases' "$bin/cases" $folder
+    judge_cases $folder/off '^([0-9]+) of' "$bin/cases" --off-all $folder
 }
 
 # ---- fuzzers -----------------------------------------------------------------
@@ -261,7 +296,7 @@ run_cluster() {
 for kind in "$@"; do
     case $kind in
     unit) run_cmocka_programs unit tests/unit/test_*.c ;;
-    cases) run_cmocka_programs cases tests/cases/*.c ;;
+    cases) run_cases ;;
     fuzz) run_fuzz ;;
     fuzz-new) run_fuzz_new ;;
     sim) run_sim ;;

@@ -133,8 +133,7 @@ static void read_remark(const char *path, const char *key, struct buf *out)
         buf_append(&text, "", 1);
         const char *at = strstr((const char *)text.data, key);
         if (at != NULL)
-            buf_append(out, at + strlen(key),
-                       strcspn(at + strlen(key), "\n"));
+            buf_append(out, at + strlen(key), strcspn(at + strlen(key), "\n"));
     }
     buf_append(out, "", 1);
     buf_free(&text);
@@ -190,8 +189,7 @@ static int play_all_without(char **paths, size_t count)
     for (size_t rule = 0; rule < RULE_COUNT; rule++) {
         seen += is_seen[rule];
         if (!is_seen[rule])
-            printf("--      no case notices that %s is off\n",
-                   rule_name(rule));
+            printf("--      no case notices that %s is off\n", rule_name(rule));
     }
     printf("%zu of %d rules are missed by a case when off, %zu failures\n",
            seen, RULE_COUNT, failures);

@@ -3,8 +3,9 @@
  *     decide [--update] [--off RULE] FILE...      "-" is stdin
  *
  * The format is script.h's, the decisions are in README.md. Prints what
- * differs, and how many do. Exit 0: all is as expected; 1: something differs; 2: something
- * makes no sense. --update puts our answers in the place of the expected ones
+ * differs, and how many do. Exit 0: all is as expected; 1: something differs;
+ * 2: something makes no sense. --update puts our answers in the place of the
+ * expected ones
  * ("-": to stdout), so that a file of questions becomes one of answers. */
 #include "ring/rule.h"
 #include "tests/cases/decisions.h"
@@ -18,8 +19,7 @@ static void run(void *world, struct line *l, struct buf *out)
 }
 
 /* 0, 1 or 2, as main; the rows that were good are added up. */
-static int run_file(const char *path, bool is_update, size_t *good,
-                    size_t *bad)
+static int run_file(const char *path, bool is_update, size_t *good, size_t *bad)
 {
     struct buf text = {0};
     if (!script_read(path, &text))
@@ -33,9 +33,8 @@ static int run_file(const char *path, bool is_update, size_t *good,
         (void)fwrite(s.rewritten.data, 1, s.rewritten.size, stdout);
         status = 0;
     } else if (is_update) {
-        status = status == 0 || script_write(path, span_buf(&s.rewritten))
-                     ? 0
-                     : 2;
+        status =
+            status == 0 || script_write(path, span_buf(&s.rewritten)) ? 0 : 2;
     } else {
         *good += s.blocks - s.differences;
         *bad += s.differences;

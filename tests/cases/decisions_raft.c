@@ -266,9 +266,8 @@ static void decide_vote(struct line *l, struct buf *out)
                  rig_msg(RAFT_HEARTBEAT, (size_t)v.leader - 1, 0,
                          max_u64(v.term, 1)));
     g->now += v.silent_ms;
-    struct raft_msg ask =
-        rig_msg(is_pre ? RAFT_PREVOTE : RAFT_VOTE, (size_t)v.candidate - 1, 0,
-                v.candidate_term);
+    struct raft_msg ask = rig_msg(is_pre ? RAFT_PREVOTE : RAFT_VOTE,
+                                  (size_t)v.candidate - 1, 0, v.candidate_term);
     ask.last_index = v.last.first;
     ask.last_term = v.last.second;
     ask.is_transfer = v.is_transfer;
@@ -304,8 +303,8 @@ static bool read_append(struct line *l, struct append *a)
     a->term = line_u64(l, "term", max_u64(last_term(&a->log), 1));
     a->commit = line_u64(l, "commit", a->log.base);
     a->leader_commit = line_u64(l, "leader_commit", 0);
-    a->leader_term = line_u64(l, "leader_term",
-                              max_u64(a->term, last_term(&a->entries)));
+    a->leader_term =
+        line_u64(l, "leader_term", max_u64(a->term, last_term(&a->entries)));
     if (a->term < last_term(&a->log))
         line_fail(l, "term: the log's last term is higher");
     if (a->commit < a->log.base || a->commit > end_of(&a->log))

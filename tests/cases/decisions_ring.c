@@ -277,14 +277,13 @@ static bool read_ring(struct line *l, struct ring *r)
 static void print_ring(struct ring *r, const struct placement_table *next,
                        struct buf *out)
 {
-    struct placement_figures f =
-        placement_measure(next, r->members, r->count);
+    struct placement_figures f = placement_measure(next, r->members, r->count);
     placement_print(next, out);
-    buf_printf(out, " | moves %u of at least %u, loads %u-%u, leaders %u-%u",
-               placement_moves(&r->table, next),
-               placement_moves_least(&r->table, r->members, r->count,
-                                     next->copies),
-               f.load_min, f.load_max, f.leaders_min, f.leaders_max);
+    buf_printf(
+        out, " | moves %u of at least %u, loads %u-%u, leaders %u-%u",
+        placement_moves(&r->table, next),
+        placement_moves_least(&r->table, r->members, r->count, next->copies),
+        f.load_min, f.load_max, f.leaders_min, f.leaders_max);
     if (f.rows_short > 0)
         buf_printf(out, ", short %u", f.rows_short);
     if (f.zone_violations > 0)
@@ -299,8 +298,7 @@ static void decide_fold(struct line *l, struct buf *out)
     struct ring *r = mem_alloc(sizeof *r);
     if (read_ring(l, r)) {
         struct placement_table next = {.slots = r->next};
-        placement_fold(&r->table, r->members, r->count, r->table.copies,
-                       &next);
+        placement_fold(&r->table, r->members, r->count, r->table.copies, &next);
         ASSERT(placement_check(&next, r->members, r->count, NULL));
         print_ring(r, &next, out);
     }

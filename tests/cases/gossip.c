@@ -123,8 +123,7 @@ static void arrive(struct gossip *g, struct buf *out)
 
 /* ---- commands ---------------------------------------------------------- */
 
-static size_t read_node(const struct gossip *g, struct line *l,
-                        uint64_t number)
+static size_t read_node(const struct gossip *g, struct line *l, uint64_t number)
 {
     if (number < 1 || number > g->count) {
         line_fail(l, "%s: nodes are 1 to %zu", l->verb, g->count);

@@ -17,8 +17,7 @@ struct group_packet group_copy(const struct group_packet *p)
     struct group_packet copy = *p;
     copy.msg.items = NULL;
     if (p->msg.item_count > 0) {
-        copy.msg.items =
-            mem_alloc(p->msg.item_count * sizeof *copy.msg.items);
+        copy.msg.items = mem_alloc(p->msg.item_count * sizeof *copy.msg.items);
         for (uint32_t i = 0; i < p->msg.item_count; i++)
             copy.msg.items[i] = item_ref(p->msg.items[i]);
     }
@@ -269,8 +268,7 @@ static void *begin(struct line *l, struct buf *out)
     if (voter_count == 0 || count > RIG_NODES)
         line_fail(l, "group: 1 to %u nodes", RIG_NODES);
     for (size_t i = 0; !l->is_bad && i < count; i++) {
-        uint64_t node =
-            i < voter_count ? voters[i] : learners[i - voter_count];
+        uint64_t node = i < voter_count ? voters[i] : learners[i - voter_count];
         if (node != i + 1)
             line_fail(l, "group: nodes are 1, 2, 3 ..., voters first");
     }

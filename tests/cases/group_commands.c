@@ -336,10 +336,12 @@ static void run_change(struct group *g, struct line *l, struct buf *out)
     struct config to = *raft_config(g->rig.nodes[node].r);
     const struct config_member *m =
         add > 0 ? NULL : member(&to, promote + remove);
-    if (add == 0 && m == NULL)
-        line_fail(l, "change: that node is no member");
     if (!line_end(l))
         return;
+    if (add == 0 && m == NULL) {
+        buf_printf(out, "it is no member\n");
+        return;
+    }
     if (add > 0)
         to.members[to.count++] = (struct config_member){
             {rig_replica((size_t)add - 1).node, 0}, false};
@@ -370,8 +372,7 @@ static void run_transfer(struct group *g, struct line *l, struct buf *out)
     const struct config_member *m = member(raft_config(r), to);
     struct replica target =
         m == NULL ? rig_replica((size_t)to - 1) : m->replica;
-    buf_printf(out, "%s\n",
-               err_name(raft_transfer(r, target, g->rig.now)));
+    buf_printf(out, "%s\n", err_name(raft_transfer(r, target, g->rig.now)));
     group_flow(g, out);
 }
 
@@ -482,8 +483,8 @@ static void run_cut(struct group *g, struct line *l, struct buf *out)
     unsigned long node = word == NULL ? 0 : strtoul(word, &end, 10);
     bool is_link = word != NULL && parse_link(word, &k);
     (void)out;
-    if (!is_link && (word == NULL || *end != '\0' || node < 1 ||
-                     node > RIG_NODES))
+    if (!is_link &&
+        (word == NULL || *end != '\0' || node < 1 || node > RIG_NODES))
         line_fail(l, "cut: a link like 1->2, or a node");
     if (!line_end(l))
         return;
@@ -596,8 +597,8 @@ static void run_show(struct group *g, struct line *l, struct buf *out)
     if (!line_end(l))
         return;
     for (size_t i = 0; i < RIG_NODES; i++) {
-        bool is_wanted = has_any ? is_asked[i]
-                                 : g->shown[i].is_up || g->shown[i].term > 0;
+        bool is_wanted =
+            has_any ? is_asked[i] : g->shown[i].is_up || g->shown[i].term > 0;
         if (is_wanted && is_log && g->rig.nodes[i].r != NULL)
             group_print_log(g, i, out);
         else if (is_wanted && !is_log)

@@ -180,8 +180,8 @@ static void print_change(const struct group_shown *was,
                          const struct group_shown *is, size_t node,
                          struct buf *out)
 {
-    if (is->is_up && (!was->is_up || was->role != is->role ||
-                      was->term != is->term))
+    if (is->is_up &&
+        (!was->is_up || was->role != is->role || was->term != is->term))
         buf_printf(out, "node %zu: %s in term %llu\n", node + 1,
                    role_name(is->role), (unsigned long long)is->term);
     if (was->is_up && !is->is_up)

@@ -297,8 +297,7 @@ size_t line_names(struct line *l, const char *key, struct line_named *out,
             return 0;
         }
         *colon = '\0';
-        out[count++] =
-            (struct line_named){whole_u64(l, text, key), colon + 1};
+        out[count++] = (struct line_named){whole_u64(l, text, key), colon + 1};
         text = next;
     }
     return count;

@@ -84,8 +84,7 @@ static void print_verdict(const struct command *c, const struct verdict *v,
 /* Applies the next entry of the log. */
 static void apply(struct partition *p, struct buf *out)
 {
-    struct verdict *verdicts =
-        mem_alloc(ENTRY_COMMANDS_MAX * sizeof *verdicts);
+    struct verdict *verdicts = mem_alloc(ENTRY_COMMANDS_MAX * sizeof *verdicts);
     struct buf images = {0};
     struct span manifest = span_buf(&p->entries[p->applied++]);
     enum err err = streams_apply(p->streams, manifest, verdicts, &images);
@@ -206,8 +205,8 @@ static bool read_append(struct partition *p, struct line *l, struct command *c,
     c->number = line_need_u64(l, "number");
     c->expected_seq = line_u64(l, "expect", SEQ_ANY);
     c->closes_producer = line_flag(l, "close");
-    c->producer_epoch = (uint32_t)line_u64(
-        l, "epoch", producer == NULL ? 0 : producer->epoch);
+    c->producer_epoch =
+        (uint32_t)line_u64(l, "epoch", producer == NULL ? 0 : producer->epoch);
     *count = line_u64(l, "count", 1);
     if (*count < 1 || *count > 100000 || (*count > 1 && data != NULL))
         line_fail(l, "%s: count=1 to 100000, without data=", l->verb);
@@ -320,8 +319,7 @@ static void run_streams(struct partition *p, struct line *l, struct buf *out)
     if (!line_end(l))
         return;
     struct span none = {0};
-    size_t count =
-        streams_list(p->streams, none, none, streams, NAMES_MAX);
+    size_t count = streams_list(p->streams, none, none, streams, NAMES_MAX);
     for (size_t i = 0; i < count; i++) {
         buf_printf(out, "%.*s id=", (int)streams[i].name.size,
                    (const char *)streams[i].name.data);
@@ -339,8 +337,7 @@ static void run_replay(struct partition *p, struct line *l, struct buf *out)
     if (!line_end(l))
         return;
     struct streams *s = streams_new();
-    struct verdict *verdicts =
-        mem_alloc(ENTRY_COMMANDS_MAX * sizeof *verdicts);
+    struct verdict *verdicts = mem_alloc(ENTRY_COMMANDS_MAX * sizeof *verdicts);
     struct buf images = {0};
     enum err err = ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < p->applied; i++)

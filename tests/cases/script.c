@@ -95,9 +95,8 @@ static void print_difference(struct span expected, struct span got)
     while (tail > 0 && expected.data[expected.size - tail] != '\n')
         tail--;
     tail -= tail > 0; /* that newline ends a line that differs */
-    struct span texts[2] = {
-        {expected.data + line, expected.size - tail - line},
-        {got.data + line, got.size - tail - line}};
+    struct span texts[2] = {{expected.data + line, expected.size - tail - line},
+                            {got.data + line, got.size - tail - line}};
     for (size_t i = 0; i < 2; i++) {
         struct reader r = {.text = texts[i]};
         while (!at_end(&r)) {

@@ -36,7 +36,8 @@ SAN     ?=
 PREFIX  ?= /usr/local
 JOBS    ?= $(shell nproc)
 
-SEEDS          ?= 200
+# A sanitizer makes the simulator some ten times slower.
+SEEDS          ?= $(if $(SAN),50,200)
 FROM           ?= 1
 SIM_LONG_SEEDS ?= 5000
 SIM_LONG_S     ?= 300

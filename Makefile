@@ -59,7 +59,7 @@ CC_release  := gcc
 CC_test     := gcc
 CC_fuzz     := clang
 OPT_release := $(WARNINGS) -O2 -g
-OPT_test    := $(WARNINGS) -O1 -g -DEDDY_RULES
+OPT_test    := $(WARNINGS) -O2 -g -DEDDY_RULES
 OPT_fuzz    := -w -O1 -g -fsanitize=fuzzer-no-link,address
 LINK_fuzz   := -fsanitize=fuzzer,address
 

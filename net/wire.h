@@ -164,21 +164,28 @@ struct frame {
     struct frame_invite invite;
     enum err invite_reply;
     uint64_t ask_added; /* ASK: highest configuration index it knows */
-    struct frame_removed removed;
     struct frame_echo echo;
     struct span bytes;  /* SWIM packet, RECORD; DEAD: node ids, 16 each */
     struct epoch epoch; /* RECORD_ASK: newest known */
     uint64_t boot;      /* FORGOTTEN, HELLO */
     uint64_t nonce;     /* FORGOTTEN, HELLO */
     uint64_t seen_boot; /* FORGOTTEN: the higher one seen, or 0: removed */
+    struct frame_removed removed; /* when read: set for REMOVED alone, while
+                                     all else that a kind lacks is zero */
 };
 
 /* Appends a frame to the message. For an APPEND the items' manifests go
  * inline, their slices into the payload (copies of the handles: the caller
  * acquires); all items must have their payload in memory. */
 void wire_frame_write(struct wire_out *o, const struct frame *f);
-/* Bytes the frame will take, inline and payload. */
-size_t wire_frame_size(const struct frame *f);
+/* The same of a RAFT kind without a struct frame: thousands a second. */
+void wire_frame_write_raft(struct wire_out *o, uint32_t group,
+                           struct generation generation,
+                           const struct raft_msg *msg);
+/* At most so many bytes will the frame take, inline and payload; any of a RAFT
+ * kind but APPEND no more than WIRE_RAFT_BYTES_MAX. */
+size_t wire_frame_size_max(const struct frame *f);
+#define WIRE_RAFT_BYTES_MAX 96u
 
 struct frame_iter {
     struct dec d;

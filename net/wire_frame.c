@@ -11,7 +11,14 @@
 
 #define FRAME_HEAD_BYTES   12u
 #define GROUP_PREFIX_BYTES 40u
-#define FIRST_NODE_FRAME   64u /* kinds from here on are not of a group */
+/* Of a body without what its owner sized: that of APPEND_REPLY, the longest of
+ * Raft's, and any at all (REMOVED with all its members). */
+#define RAFT_BODY_BYTES  (GROUP_PREFIX_BYTES + 41u)
+#define BODY_FIXED_BYTES (GROUP_PREFIX_BYTES + 17u + 25u * REPLICAS_MAX)
+#define FIRST_NODE_FRAME 64u /* kinds from here on are not of a group */
+
+static_assert(FRAME_HEAD_BYTES + RAFT_BODY_BYTES <= WIRE_RAFT_BYTES_MAX,
+              "the bound that the header gives");
 
 static bool is_raft(enum frame_kind kind)
 {
@@ -30,19 +37,36 @@ static bool is_append(enum frame_kind kind)
 
 /* ---- out --------------------------------------------------------------- */
 
-static void put_group(struct enc *e, const struct frame *f)
+/* The head's lengths and kind are set by end_frame. */
+static struct enc begin_frame(struct wire_out *o, size_t body_max)
 {
-    struct frame_group g = f->group;
-    if (is_raft(f->kind)) {
-        g.from_replica = f->msg.from.added;
-        g.to_replica = f->msg.to.added;
-        g.term = f->msg.term;
-    }
-    enc_u32(e, g.group);
-    enc_generation(e, g.generation);
-    enc_u64(e, g.from_replica);
-    enc_u64(e, g.to_replica);
-    enc_u64(e, g.term);
+    size_t size_max = FRAME_HEAD_BYTES + body_max;
+    buf_reserve(&o->bytes, o->bytes.size + size_max);
+    struct enc e = enc_of(o->bytes.data + o->bytes.size, size_max);
+    e.size = FRAME_HEAD_BYTES;
+    return e;
+}
+
+static void end_frame(struct wire_out *o, const struct enc *e,
+                      enum frame_kind kind, size_t payload)
+{
+    ASSERT(enc_fits(e));
+    ASSERT(e->size <= MESSAGE_BYTES_MAX && payload <= MESSAGE_BYTES_MAX);
+    struct enc head = enc_of(e->data, FRAME_HEAD_BYTES);
+    enc_u32(&head, (uint32_t)(e->size - FRAME_HEAD_BYTES));
+    enc_u32(&head, (uint32_t)payload);
+    enc_u16(&head, (uint16_t)kind);
+    enc_u16(&head, 0);
+    o->bytes.size += e->size;
+}
+
+static void put_group(struct enc *e, const struct frame_group *g)
+{
+    enc_u32(e, g->group);
+    enc_generation(e, g->generation);
+    enc_u64(e, g->from_replica);
+    enc_u64(e, g->to_replica);
+    enc_u64(e, g->term);
 }
 
 static void put_append(struct enc *e, const struct raft_msg *m)
@@ -128,16 +152,11 @@ static void put_invite(struct enc *e, const struct frame_invite *invite)
 static void put_body(struct enc *e, const struct frame *f)
 {
     if (is_of_group(f->kind))
-        put_group(e, f);
-    if (is_raft(f->kind)) {
-        ASSERT((uint32_t)f->kind == (uint32_t)f->msg.kind);
-        put_raft(e, &f->msg);
-        return;
-    }
+        put_group(e, &f->group);
     switch (f->kind) {
     case FRAME_RAFT_FIRST:
     case FRAME_RAFT_LAST:
-        return; /* above */
+        return; /* wire_frame_write_raft */
     case FRAME_INVITE:
         put_invite(e, &f->invite);
         return;
@@ -174,45 +193,69 @@ static void put_body(struct enc *e, const struct frame *f)
     }
 }
 
-static size_t body_size(const struct frame *f)
-{
-    struct enc e = enc_of(NULL, 0);
-    put_body(&e, f);
-    return e.size;
-}
-
-static size_t payload_size(const struct frame *f)
+/* Of an APPEND's entries, inline and in the payload. */
+static size_t manifests_size(const struct raft_msg *m)
 {
     size_t size = 0;
-    for (uint32_t i = 0; is_append(f->kind) && i < f->msg.item_count; i++)
-        size += f->msg.items[i]->payload_size;
+    for (uint32_t i = 0; i < m->item_count; i++)
+        size += 4 + m->items[i]->manifest_size;
     return size;
 }
 
-size_t wire_frame_size(const struct frame *f)
+static size_t payload_size(const struct raft_msg *m)
 {
-    return FRAME_HEAD_BYTES + body_size(f) + payload_size(f);
+    size_t size = 0;
+    for (uint32_t i = 0; i < m->item_count; i++)
+        size += m->items[i]->payload_size;
+    return size;
 }
 
-void wire_frame_write(struct wire_out *o, const struct frame *f)
+size_t wire_frame_size_max(const struct frame *f)
 {
-    size_t body = body_size(f);
-    size_t payload = payload_size(f);
-    ASSERT(body <= MESSAGE_BYTES_MAX && payload <= MESSAGE_BYTES_MAX);
-    size_t size = FRAME_HEAD_BYTES + body;
-    struct enc e = enc_of(buf_grow(&o->bytes, size), size);
-    enc_u32(&e, (uint32_t)body);
-    enc_u32(&e, (uint32_t)payload);
-    enc_u16(&e, (uint16_t)f->kind);
-    enc_u16(&e, 0);
-    put_body(&e, f);
-    ASSERT(e.size == size);
-    for (uint32_t i = 0; is_append(f->kind) && i < f->msg.item_count; i++) {
-        const struct item *item = f->msg.items[i];
+    if (is_append(f->kind))
+        return WIRE_RAFT_BYTES_MAX + manifests_size(&f->msg) +
+               payload_size(&f->msg);
+    if (is_raft(f->kind))
+        return WIRE_RAFT_BYTES_MAX;
+    return FRAME_HEAD_BYTES + BODY_FIXED_BYTES + f->bytes.size;
+}
+
+static void add_slices(struct wire_out *o, const struct raft_msg *m)
+{
+    for (uint32_t i = 0; i < m->item_count; i++) {
+        const struct item *item = m->items[i];
         ASSERT(item_has_payload(item));
         for (uint32_t k = 0; k < item->slice_count; k++)
             wire_out_slice(o, item->slices[k]);
     }
+}
+
+void wire_frame_write_raft(struct wire_out *o, uint32_t group,
+                           struct generation generation,
+                           const struct raft_msg *msg)
+{
+    bool has_entries = msg->kind == RAFT_APPEND;
+    struct enc e = begin_frame(o, RAFT_BODY_BYTES +
+                                      (has_entries ? manifests_size(msg) : 0));
+    put_group(&e, &(struct frame_group){group, generation, msg->from.added,
+                                        msg->to.added, msg->term});
+    put_raft(&e, msg);
+    end_frame(o, &e, (enum frame_kind)msg->kind,
+              has_entries ? payload_size(msg) : 0);
+    if (has_entries)
+        add_slices(o, msg);
+}
+
+void wire_frame_write(struct wire_out *o, const struct frame *f)
+{
+    if (is_raft(f->kind)) {
+        ASSERT((uint32_t)f->kind == (uint32_t)f->msg.kind);
+        wire_frame_write_raft(o, f->group.group, f->group.generation, &f->msg);
+        return;
+    }
+    struct enc e = begin_frame(o, BODY_FIXED_BYTES + f->bytes.size);
+    put_body(&e, f);
+    end_frame(o, &e, f->kind, 0);
 }
 
 /* ---- in ---------------------------------------------------------------- */
@@ -323,6 +366,7 @@ static void get_raft(struct dec *d, struct frame *f)
 /* At least one voter, and each pair once: as entry_check has it. */
 static void get_config(struct dec *d, struct config *out)
 {
+    *out = (struct config){0};
     out->index = dec_u64(d);
     uint8_t count = dec_u8(d);
     if (count > REPLICAS_MAX) {
@@ -473,8 +517,10 @@ bool wire_frame_next(struct frame_iter *it, struct frame *out)
             it->skipped++;
             return false;
         }
-        *out = (struct frame){.payload_at = it->payload_at,
-                              .payload_bytes = payload_bytes};
+        /* All but `removed`, which is most of it and seldom there. */
+        memset(out, 0, offsetof(struct frame, removed));
+        out->payload_at = it->payload_at;
+        out->payload_bytes = payload_bytes;
         it->payload_at += payload_bytes;
         if (flags == 0 && kind_is_known(kind)) {
             out->kind = (enum frame_kind)kind;

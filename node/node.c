@@ -451,6 +451,7 @@ void node_tick(struct node *n, uint64_t now_ms, uint64_t wall_ms)
         n->is_started && now_ms - n->now_ms > n->cfg.timing.election_ms;
     n->now_ms = now_ms;
     n->wall_ms = wall_ms;
+    memset(n->turned, 0, (n->group_count + 63) / 64 * sizeof *n->turned);
     if (!n->is_started)
         return;
     if (was_paused)
@@ -525,6 +526,7 @@ static void turn(struct node *n)
         if (g == NULL)
             continue;
         g->is_dirty = false;
+        n->turned[id / 64] |= UINT64_C(1) << (id % 64);
         node_group_turn(n, g);
         n->next_group_tick_ms = min_u64(n->next_group_tick_ms, g->next_tick_ms);
     }
@@ -573,6 +575,11 @@ uint64_t node_applied(const struct node *n, uint32_t group)
 {
     const struct group *g = node_group(n, group);
     return g == NULL ? 0 : g->applied;
+}
+
+const uint64_t *node_turned(const struct node *n)
+{
+    return n->turned;
 }
 
 const struct swim *node_swim(const struct node *n)

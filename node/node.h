@@ -168,6 +168,9 @@ const char *node_reason(const struct node *n, uint32_t group);
 /* How many things wait in its queues; not rows that are stored at leisure,
  * which have a bound of their own (T25). */
 size_t node_backlog(const struct node *n);
+/* Which groups had a turn since the last node_tick: group g's is bit g % 64 of
+ * word g / 64. The others' machines have had no input, or will have a turn. */
+const uint64_t *node_turned(const struct node *n);
 const struct swim *node_swim(const struct node *n);
 
 #endif

@@ -123,18 +123,31 @@ static void add_log(struct node *n)
 
 /* ---- B ----------------------------------------------------------------- */
 
+uint32_t node_cycle_soft_age_ms(const struct node *n)
+{
+    return n->cfg.timing.unstored_age_ms / 10;
+}
+
+static bool is_debt_high(const struct node *n)
+{
+    return n->unstored_entries > UNSTORED_ENTRIES_MAX / 2 ||
+           n->unstored_bytes > UNSTORED_BYTES_MAX / 2;
+}
+
+static uint64_t portion_at_ms(const struct node *n, const struct group *g)
+{
+    if (g->images.count == 0)
+        return UINT64_MAX;
+    const struct images *oldest = node_queue_at(&g->images, 0);
+    return oldest->applied_ms + node_cycle_soft_age_ms(n);
+}
+
 static bool portion_is_due(const struct node *n, const struct group *g,
                            bool is_cycle_due)
 {
     if (g->images.count == 0)
         return false;
-    const struct images *oldest = node_queue_at(&g->images, 0);
-    uint32_t soft_ms = n->cfg.timing.unstored_age_ms / 10;
-    if (node_has_timed_out(n->now_ms, oldest->applied_ms, soft_ms))
-        return true;
-    bool is_debt_high = n->unstored_entries > UNSTORED_ENTRIES_MAX / 2 ||
-                        n->unstored_bytes > UNSTORED_BYTES_MAX / 2;
-    return is_debt_high ||
+    return n->now_ms >= portion_at_ms(n, g) || is_debt_high(n) ||
            (is_cycle_due && (g->images.count >= PORTION_ENTRIES ||
                              g->image_bytes >= PORTION_BYTES));
 }
@@ -179,21 +192,31 @@ static void add_boots(struct node *n)
     add(n, STORE_BOOTS)->bytes = node_boots_encode(n);
 }
 
-static void add_lazy(struct node *n)
+static void add_portions(struct node *n)
 {
-    add_boots(n);
     bool is_cycle_due = n->cycle.count > 0;
+    if (n->unstored_entries == 0 ||
+        (!is_cycle_due && !is_debt_high(n) && n->now_ms < n->portion_at_ms))
+        return; /* most turns end here: no look at each group */
     size_t bytes = 0;
+    uint64_t next_ms = UINT64_MAX;
     uint32_t from = n->cursor_b;
-    uint32_t count = n->unstored_entries == 0 ? 0 : n->group_count;
-    for (uint32_t k = 0; k < count && bytes < COMMIT_B_BYTES; k++) {
+    for (uint32_t k = 0; k < n->group_count && bytes < COMMIT_B_BYTES; k++) {
         uint32_t i = (from + k) % n->group_count;
         struct group *g = n->groups[i];
-        if (g != NULL && portion_is_due(n, g, is_cycle_due)) {
+        if (g == NULL)
+            continue;
+        next_ms = min_u64(next_ms, portion_at_ms(n, g));
+        if (portion_is_due(n, g, is_cycle_due)) {
             bytes += add_portion(n, g, COMMIT_B_BYTES - bytes);
             n->cursor_b = (i + 1) % n->group_count;
         }
     }
+    n->portion_at_ms = bytes == 0 ? next_ms : 0; /* some may be left over */
+}
+
+static void add_sweeps(struct node *n)
+{
     size_t sweeps = min_u64(n->sweeps.count, SWEEPS_PER_CYCLE);
     for (size_t k = 0; k < sweeps; k++) {
         const struct sweep *s = node_queue_at(&n->sweeps, k);
@@ -214,7 +237,9 @@ void node_cycle_cut(struct node *n)
     add_extras(n);
     add_hard(n);
     add_log(n);
-    add_lazy(n);
+    add_boots(n);
+    add_portions(n);
+    add_sweeps(n);
     if (c->count == 0)
         return;
     c->is_out = true;

@@ -192,6 +192,8 @@ static void keep_images(struct node *n, struct group *g, struct item *item,
     i->term = item->term;
     i->digest = g->digest;
     i->applied_ms = n->now_ms;
+    n->portion_at_ms =
+        min_u64(n->portion_at_ms, n->now_ms + node_cycle_soft_age_ms(n));
     i->rows = *rows;
     g->image_bytes += rows->size;
     n->unstored_entries++;
@@ -275,8 +277,10 @@ void node_group_stored(struct node *n, struct group *g, uint64_t stored)
  * durable stays whatever this says. */
 static void trim_cache(struct node *n, struct group *g)
 {
-    size_t share = LOG_CACHE_BYTES / (n->group_count + 1);
-    share = share < 256 * KIB ? 256 * KIB : share;
+    size_t least = 256 * KIB;
+    if (raft_cache_bytes(g->raft) <= least)
+        return;
+    size_t share = max_u64(least, LOG_CACHE_BYTES / (n->group_count + 1));
     if (raft_cache_bytes(g->raft) > share)
         (void)raft_trim_cache(g->raft, share);
 }
@@ -286,8 +290,10 @@ static void want_entries(struct node *n, struct group *g)
     const struct raft_progress *p;
     size_t count = raft_followers(g->raft, &p);
     for (size_t i = 0; i < count; i++) {
+        if (p[i].next > raft_last(g->raft))
+            continue;
         struct peer *peer = node_peer(n, p[i].replica.node);
-        if (peer != NULL && p[i].next <= raft_last(g->raft))
+        if (peer != NULL)
             node_peer_wants(n, peer, g->id);
     }
 }

@@ -166,6 +166,7 @@ struct peer {
     /* control lane, out */
     struct wire_out control;
     bool is_control_open;
+    size_t control_bytes; /* of the last one: the next is about as long */
     uint64_t control_number;
     /* entries lane, out */
     uint64_t entries_number;
@@ -259,6 +260,7 @@ struct node {
     struct group **groups; /* by id, NULL: not hosted; Q + 1 */
     uint32_t group_count;  /* Q + 1, 0 before a record */
     struct queue dirty;    /* uint32_t */
+    uint64_t turned[(GROUPS_MAX + 63) / 64]; /* since the last node_tick */
     uint64_t next_group_tick_ms;
 
     struct record *record;   /* newest known */
@@ -295,6 +297,7 @@ struct node {
     bool is_full;
     size_t client_bytes;
     size_t unstored_entries, unstored_bytes;
+    uint64_t portion_at_ms; /* no portion is due by its age before */
     uint64_t walk_tick_ms;
 
     uint32_t commit_us[256];
@@ -358,6 +361,8 @@ void node_cycle_cut(struct node *n);
 struct extra *node_cycle_extra(struct node *n, enum extra_kind kind);
 void node_cycle_free(struct node *n);
 bool node_cycle_is_stalled(const struct node *n);
+/* From this age on, images are worth a portion of their own. */
+uint32_t node_cycle_soft_age_ms(const struct node *n);
 
 /* ---- node_peers.c ------------------------------------------------------ */
 

@@ -10,7 +10,9 @@
 
 /* Room that a control message leaves for its largest frame. */
 #define CONTROL_BYTES_MAX (256 * KIB)
-#define HELLO_INTERVAL_MS 10000u
+/* What a control message begins with, at most, for the next one's frames. */
+#define CONTROL_KEPT_BYTES (4 * KIB)
+#define HELLO_INTERVAL_MS  10000u
 /* libzmq gives up for good on an address where a stranger answered, or one of
  * another security (PITFALLS B2.8): a peer silent for so long is connected
  * anew. */
@@ -146,32 +148,32 @@ static void flush_control(struct node *n, struct peer *p)
     if (!p->is_control_open)
         return;
     p->is_control_open = false;
+    p->control_bytes = min_u64(p->control.bytes.size, CONTROL_KEPT_BYTES);
     send_peer(n, p, LANE_CONTROL, &p->control);
 }
 
-void node_peer_frame(struct node *n, struct peer *p, const struct frame *f)
+/* The message of this turn, with room for so many bytes. */
+static struct wire_out *open_control(struct node *n, struct peer *p,
+                                     size_t size_max)
 {
     n->has_work = true;
     if (p->is_control_open &&
-        wire_out_size(&p->control) + wire_frame_size(f) > CONTROL_BYTES_MAX)
+        wire_out_size(&p->control) + size_max > CONTROL_BYTES_MAX)
         flush_control(n, p);
     if (!p->is_control_open) {
         struct wire_header h =
             header_to(n, p, WIRE_PEER_CONTROL, ++p->control_number);
+        /* Most are as long as the one before. */
+        buf_reserve(&p->control.bytes, p->control_bytes + WIRE_RAFT_BYTES_MAX);
         wire_begin(&p->control, &h);
         p->is_control_open = true;
     }
-    wire_frame_write(&p->control, f);
+    return &p->control;
 }
 
-static struct frame frame_of(const struct group *g, const struct raft_msg *msg)
+void node_peer_frame(struct node *n, struct peer *p, const struct frame *f)
 {
-    return (struct frame){
-        .kind = (enum frame_kind)msg->kind,
-        .group = {g->id, g->generation, msg->from.added, msg->to.added,
-                  msg->term},
-        .msg = *msg,
-    };
+    wire_frame_write(open_control(n, p, wire_frame_size_max(f)), f);
 }
 
 void node_peer_raft(struct node *n, struct group *g, const struct raft_msg *msg)
@@ -179,8 +181,8 @@ void node_peer_raft(struct node *n, struct group *g, const struct raft_msg *msg)
     struct peer *p = node_peer(n, msg->to.node);
     if (p == NULL) /* left the ring: nobody listens there */
         return;
-    struct frame f = frame_of(g, msg);
-    node_peer_frame(n, p, &f);
+    wire_frame_write_raft(open_control(n, p, WIRE_RAFT_BYTES_MAX), g->id,
+                          g->generation, msg);
 }
 
 /* ---- out: entries ------------------------------------------------------ */
@@ -294,8 +296,7 @@ static enum pulled pull_group(struct node *n, struct peer *p, struct group *g,
                  min_u64(last, first + LOG_READ_ENTRIES - 1));
         return PULLED_NOTHING;
     }
-    struct frame f = frame_of(g, &msg);
-    wire_frame_write(m, &f);
+    wire_frame_write_raft(m, g->id, g->generation, &msg);
     ASSERT(wire_out_size(m) <= MESSAGE_BYTES_MAX);
     for (uint32_t i = 0; i < msg.item_count; i++)
         item_unref(&n->pool, msg.items[i]);

@@ -157,11 +157,6 @@ void buf_free(struct buf *b)
 
 /* ---- ids, epochs ------------------------------------------------------- */
 
-bool id_is_zero(struct id128 a)
-{
-    return id_equal(a, (struct id128){{0}});
-}
-
 void id_format(struct id128 a, char text[33])
 {
     static const char digits[] = "0123456789abcdef";

@@ -18,7 +18,8 @@
     ((cond) ? (void)0 : assert_failed(#cond, __FILE__, __LINE__))
 #define NODISCARD __attribute__((warn_unused_result))
 
-_Noreturn void assert_failed(const char *cond, const char *file, int line);
+_Noreturn void assert_failed(const char *cond, const char *file, int line)
+    __attribute__((cold));
 
 /* ---- errors ------------------------------------------------------------ */
 
@@ -136,7 +137,10 @@ static inline int id_compare(struct id128 a, struct id128 b)
 {
     return memcmp(a.bytes, b.bytes, 16);
 }
-bool id_is_zero(struct id128 a);
+static inline bool id_is_zero(struct id128 a)
+{
+    return id_equal(a, (struct id128){{0}});
+}
 /* 32 hex digits and a NUL into `text`. */
 void id_format(struct id128 a, char text[33]);
 /* False if `hex` is not 32 hex digits; then *out is not to be used. */

@@ -349,8 +349,7 @@ static bool pop_outbox(struct raft *r, struct raft_effect *out)
         struct raft_gated *g = &r->outbox[i];
         if (g->hard_write > r->hard_durable && RULE(S10A))
             continue;
-        out->kind = RAFT_DO_SEND;
-        out->msg = g->msg;
+        *out = (struct raft_effect){.kind = RAFT_DO_SEND, .msg = g->msg};
         r->outbox_count--;
         memmove(g, g + 1, (r->outbox_count - i) * sizeof *g);
         return true;
@@ -365,7 +364,7 @@ static bool pop_role(struct raft *r, struct raft_effect *out)
     if (!r->is_role_news)
         return false;
     r->is_role_news = false;
-    out->kind = RAFT_DO_ROLE;
+    *out = (struct raft_effect){.kind = RAFT_DO_ROLE};
     return true;
 }
 
@@ -374,15 +373,13 @@ static bool pop_hard(struct raft *r, struct raft_effect *out)
     if (r->hard_emitted == r->hard_write)
         return false;
     r->hard_emitted = r->hard_write;
-    out->kind = RAFT_DO_HARD;
-    out->hard = r->hard;
-    out->write = r->hard_write;
+    *out = (struct raft_effect){
+        .kind = RAFT_DO_HARD, .hard = r->hard, .write = r->hard_write};
     return true;
 }
 
 bool raft_pop(struct raft *r, struct raft_effect *out)
 {
-    *out = (struct raft_effect){0};
     if (r->is_round_wanted && !r->is_stalled)
         raft_lead_start_round(r);
     return pop_role(r, out) || pop_hard(r, out) || raft_log_pop(&r->log, out) ||

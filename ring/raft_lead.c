@@ -234,6 +234,8 @@ void raft_lead_end(struct raft *r)
 
 static void answer_reads(struct raft *r)
 {
+    if (r->reads_done == r->read_count)
+        return;
     uint64_t round = raft_lead_quorum(r, RAFT_LEAD_ROUND);
     while (r->reads_done < r->read_count &&
            r->reads[r->reads_done].round <= round)
@@ -296,10 +298,10 @@ bool raft_lead_pop_read(struct raft *r, struct raft_effect *out)
     if (r->read_first == r->reads_done)
         return false;
     const struct raft_pending_read *read = &r->reads[r->read_first++];
-    out->kind = RAFT_DO_READ;
-    out->token = read->token;
-    out->index = read->index;
-    out->is_ok = read->is_ok;
+    *out = (struct raft_effect){.kind = RAFT_DO_READ,
+                                .token = read->token,
+                                .index = read->index,
+                                .is_ok = read->is_ok};
     return true;
 }
 
@@ -329,10 +331,16 @@ void raft_lead_tick(struct raft *r)
 uint64_t raft_lead_deadline(const struct raft *r)
 {
     uint64_t at = r->heartbeat_at_ms;
-    if (RULE(R7))
-        at = min_u64(at,
-                     raft_lead_quorum(r, RAFT_LEAD_HEARD) + r->cfg.election_ms);
-    return at;
+    if (!RULE(R7))
+        return at;
+    /* No quorum is older than the oldest word: mostly that is enough. */
+    uint64_t oldest_ms = r->now_ms;
+    for (size_t i = 0; i < r->follower_count; i++)
+        oldest_ms = min_u64(oldest_ms, r->followers[i].heard_ms);
+    if (oldest_ms + r->cfg.election_ms >= at)
+        return at;
+    return min_u64(at,
+                   raft_lead_quorum(r, RAFT_LEAD_HEARD) + r->cfg.election_ms);
 }
 
 void raft_reset_peer(struct raft *r, struct id128 node, uint64_t now_ms)
@@ -469,14 +477,14 @@ bool raft_lead_pop_heartbeat(struct raft *r, struct raft_effect *out)
             continue;
         p->is_heartbeat_due = false;
         p->commit_sent = max_u64(p->commit_sent, commit);
-        out->kind = RAFT_DO_SEND;
-        out->msg = (struct raft_msg){
-            .kind = RAFT_HEARTBEAT,
-            .from = r->cfg.self,
-            .to = p->replica,
-            .term = r->hard.term,
-            .commit = commit,
-            .round = r->round,
+        *out = (struct raft_effect){
+            .kind = RAFT_DO_SEND,
+            .msg = {.kind = RAFT_HEARTBEAT,
+                    .from = r->cfg.self,
+                    .to = p->replica,
+                    .term = r->hard.term,
+                    .commit = commit,
+                    .round = r->round},
         };
         return true;
     }

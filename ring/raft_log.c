@@ -195,14 +195,14 @@ void raft_log_forget_configs(struct raft_log *log, uint64_t commit)
 bool raft_log_pop(struct raft_log *log, struct raft_effect *out)
 {
     if (log->truncate_index > 0) {
-        out->kind = RAFT_DO_TRUNCATE;
-        out->index = log->truncate_index;
+        *out = (struct raft_effect){.kind = RAFT_DO_TRUNCATE,
+                                    .index = log->truncate_index};
         log->truncate_index = 0;
     } else if (log->written_index < log->last_index) {
         struct raft_log_slot *slot = slot_at(log, ++log->written_index);
-        out->kind = RAFT_DO_LOG;
-        out->item = item_ref(slot->item);
-        out->index = log->written_index;
+        *out = (struct raft_effect){.kind = RAFT_DO_LOG,
+                                    .item = item_ref(slot->item),
+                                    .index = log->written_index};
         slot->write = log->write + 1;
     } else {
         return false;

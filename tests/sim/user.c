@@ -62,6 +62,7 @@ struct user {
     bool is_join_said; /* by the ring's leader */
     bool is_join_asked;
     bool is_proving;
+    uint64_t deadline_ms; /* the client's, as of the last drain */
 };
 
 static void drain(struct user *u);
@@ -353,6 +354,7 @@ static void drain(struct user *u)
             break;
         }
     }
+    u->deadline_ms = client_deadline(u->c);
 }
 
 /* ---- doing ------------------------------------------------------------- */
@@ -541,7 +543,7 @@ void user_wake(struct user *u)
 
 uint64_t user_next_us(const struct user *u)
 {
-    uint64_t ms = client_deadline(u->c);
+    uint64_t ms = u->deadline_ms;
     return ms == UINT64_MAX ? ms : max_u64(ms * 1000, u->w->now_us);
 }
 

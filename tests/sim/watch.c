@@ -1,6 +1,8 @@
 /* watch.c - see watch.h: its life, each replica after a turn, questions. */
 #include "tests/sim/watch_impl.h"
 
+#define LOOK_AT_ALL_US 100000u
+
 /* ---- life -------------------------------------------------------------- */
 
 struct watch *watch_new(struct world *w)
@@ -226,14 +228,31 @@ static void look_at_record(struct watch *a, struct host *h)
             a->w->totals.outs += r->members[i].seen == SEEN_OUT;
 }
 
+/* Of those that had a turn; now and then of all, so that none changes unseen
+ * without one, and none stands still (R7). */
+static uint64_t to_look_at(struct watch *a, struct host *h, uint32_t word)
+{
+    struct host_watch *hw = &a->hosts[h->index];
+    uint32_t left = a->w->plan.groups - word * 64;
+    uint64_t all = left >= 64 ? UINT64_MAX : (UINT64_C(1) << left) - 1;
+    return a->w->now_us >= hw->all_at_us ? all : node_turned(h->node)[word];
+}
+
 bool watch_wake(struct watch *a, struct host *h)
 {
+    struct host_watch *hw = &a->hosts[h->index];
     a->doings.began_count = 0;
-    for (uint32_t g = 0; g < a->w->plan.groups; g++) {
-        const struct raft *r = node_raft(h->node, g);
-        if (r != NULL && look_at(a, h, g, r))
-            a->doings.began[a->doings.began_count++] = g;
+    for (uint32_t word = 0; word * 64 < a->w->plan.groups; word++) {
+        for (uint64_t left = to_look_at(a, h, word); left != 0;
+             left &= left - 1) {
+            uint32_t g = word * 64 + (uint32_t)__builtin_ctzll(left);
+            const struct raft *r = node_raft(h->node, g);
+            if (r != NULL && look_at(a, h, g, r))
+                a->doings.began[a->doings.began_count++] = g;
+        }
     }
+    if (a->w->now_us >= hw->all_at_us)
+        hw->all_at_us = a->w->now_us + LOOK_AT_ALL_US;
     look_at_record(a, h);
     watch_view(a, h);
     return a->doings.began_count > 0;
@@ -260,6 +279,7 @@ void watch_started(struct watch *a, struct host *h)
     memset(hw->claims, 0, sizeof hw->claims);
     memset(hw->views, 0, sizeof hw->views);
     hw->news_count = 0;
+    hw->all_at_us = 0;
     h->last_epoch = 0;
     MUST_HOLD(a->w, I15, h->boot > hw->newest_boot,
               "n%u starts with boot %llu again", h->index + 1, ull(h->boot));

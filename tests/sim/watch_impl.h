@@ -89,6 +89,7 @@ struct view {
 };
 
 struct host_watch {
+    uint64_t all_at_us; /* when to look at all groups, turn or not */
     struct disk disks[PLAN_GROUPS_MAX];
     struct claim claims[PLAN_GROUPS_MAX];
     uint64_t newest_boot;

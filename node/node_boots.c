@@ -9,9 +9,9 @@
  * exactly the boot and nonce it bore, so that a stale HELLO of a healthy
  * node's former life harms nobody (T15).
  *
- * Stored as one row: for each peer id 16, boot u64, nonce u32; ascending
- * order of nothing: as the peers stand. It is lazy: what a crash forgets of it
- * is as if the last message had been lost. */
+ * Stored as one row: for each peer id 16, boot u64, nonce u32, in the order of
+ * the members. It is lazy: what a crash forgets of it is as if the last message
+ * had been lost. */
 #include "node/node_impl.h"
 
 #define BOOT_BYTES (16u + 8u + 4u)

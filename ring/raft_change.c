@@ -89,11 +89,15 @@ static bool has_live_majority(const struct raft *r, const struct config *c)
     return live > config_voters(c) / 2;
 }
 
+/* One that has all is no less caught up for a reset that has it probed again:
+ * where nothing is appended, no probe would ever be sent. */
 static bool is_caught_up(const struct raft *r, struct replica learner)
 {
     const struct raft_progress *p = raft_lead_find(r, learner);
-    return p != NULL && raft_lead_is_live(r, p) && !p->is_probing &&
-           p->match + PROMOTE_LAG_ENTRIES >= r->commit;
+    if (p == NULL || !raft_lead_is_live(r, p))
+        return false;
+    uint64_t lag = p->is_probing ? 0 : PROMOTE_LAG_ENTRIES;
+    return p->match + lag >= r->commit;
 }
 
 static enum err check_change(const struct raft *r, const struct config *to)

@@ -606,6 +606,20 @@ static void learner_is_added_caught_up_and_promoted(void **state)
     assert_int_equal(raft_commit(leader()), 3);
 }
 
+/* Reset when it had all: in a group at rest no append ever ends the probing. */
+static void learner_that_is_probed_at_rest_is_promoted(void **state)
+{
+    (void)state;
+    lead(3, 1, true);
+    rig_ack(&g, 3, 0, 1);
+    raft_reset_peer(leader(), rig_replica(3).node, g.now);
+    rig_ack(&g, 1, 0, 1);
+    struct config to = *raft_config(leader());
+    to.members[3].is_voter = true;
+    uint64_t index;
+    assert_int_equal(raft_change(leader(), &to, &index), ERR_OK);
+}
+
 static void one_change_at_a_time(void **state)
 {
     (void)state;
@@ -814,6 +828,7 @@ int main(void)
         CASE(sole_voter_reads_without_waiting),
         CASE(reads_are_bounded_and_keep_their_order),
         CASE(learner_is_added_caught_up_and_promoted),
+        CASE(learner_that_is_probed_at_rest_is_promoted),
         CASE(one_change_at_a_time),
         CASE(senseless_change_is_refused),
         CASE(change_needs_a_live_majority_of_what_it_makes),

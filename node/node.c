@@ -627,4 +627,5 @@ void node_dump(const struct node *n, struct buf *text)
     }
     if (n->is_swim_open)
         swim_dump(&n->swim, text);
+    node_peers_dump(n, text);
 }

@@ -61,7 +61,7 @@ struct span node_boots_encode(struct node *n)
 bool node_boots_is_former(const struct peer *p, const struct wire_header *h)
 {
     if (h->boot != p->boot)
-        return h->boot < p->boot;
+        return h->boot < p->boot && RULE(T15);
     return RULE(S6C) && h->nonce != p->nonce;
 }
 

@@ -376,6 +376,7 @@ void node_peer_raft(struct node *n, struct group *g,
 void node_peer_wants(struct node *n, struct peer *p, uint32_t group);
 void node_peers_turn(struct node *n);
 void node_peers_tick(struct node *n);
+void node_peers_dump(const struct node *n, struct buf *text);
 
 /* ---- node_boots.c ------------------------------------------------------ */
 

@@ -437,6 +437,24 @@ void node_peers_tick(struct node *n)
     }
 }
 
+void node_peers_dump(const struct node *n, struct buf *text)
+{
+    for (size_t i = 0; i < n->peer_count; i++) {
+        const struct peer *p = n->peers[i];
+        char id[33];
+        id_format(p->node, id);
+        buf_printf(text,
+                   "peer %.8s boot %llu entries in %llu missing %llu-%llu out "
+                   "%llu waiting %zu window %u\n",
+                   id, (unsigned long long)p->boot,
+                   (unsigned long long)p->in_number,
+                   (unsigned long long)p->missing_first,
+                   (unsigned long long)p->missing_last,
+                   (unsigned long long)p->entries_number, p->sent.count,
+                   p->window_bytes);
+    }
+}
+
 /* ---- in ---------------------------------------------------------------- */
 
 /* Slices the payload of an APPEND out of the message: the items own

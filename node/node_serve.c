@@ -800,7 +800,7 @@ static bool is_for_us(const struct node *n, const struct wire_header *h,
                       (op == OP_HELLO && id_is_zero(h->cluster));
     bool is_node = id_equal(h->to, n->cfg.folder.node) ||
                    (may_be_blank && id_is_zero(h->to));
-    return is_cluster && is_node;
+    return (is_cluster && is_node) || !RULE(S13);
 }
 
 void node_recv_client(struct node *n, uint64_t connection, struct span message,

@@ -28,6 +28,14 @@
     X(BUFFER, 500, "packets in bursts beyond a buffer")                        \
     X(RESET, 600, "connections reset, with all that is under way")             \
     X(SWAP, 500, "two hosts that change addresses for a while")                \
+    X(OLD_PACKET, 700, "packets that come again, up to a minute later")        \
+    X(OLD_TO_LIFE, 700, "... to the addressee's next life")                    \
+    X(OLD_OF_LIFE, 700, "... of the sender's former life")                     \
+    X(OLD_TERM, 700, "... to one that has begun to lead")                      \
+    X(OTHER_CLUSTER, 700, "packets of a second cluster")                       \
+    X(UNKNOWN_NODE, 700, "packets of a node that never was")                   \
+    X(GARBAGE, 700, "any bytes, and packets that break off")                   \
+    X(BIT_FLIP, 700, "packets with a bit changed")                             \
     X(CUT_ONE, 1000, "cuts: one host alone")                                   \
     X(CUT_SPLIT, 700, "cuts: two parts, of any size")                          \
     X(CUT_COINS, 700, "cuts: two parts, by coins")                             \
@@ -37,6 +45,7 @@
     X(CUT_ONE_WAY, 600, "... of which only one way")
 
 #define FAULT_KINDS_USERS(X)                                                   \
+    X(HELD, 600, "requests that arrive up to 43 s later")                      \
     X(REPEAT, 800, "users repeat an acknowledged number")                      \
     X(OTHER_BYTES, 800, "... with other bytes")                                \
     X(GAP, 800, "users leave out numbers")                                     \

@@ -6,6 +6,7 @@
 #include "ring/rule.h"
 #include "storage/store_founding.h"
 #include "tests/sim/mesh.h"
+#include "tests/sim/strangers.h"
 #include "tests/sim/watch.h"
 
 /* ---- the machine ------------------------------------------------------- */
@@ -235,6 +236,7 @@ void host_start(struct host *h)
     world_trace(w, "n%u starts, boot %llu", h->index + 1,
                 (unsigned long long)h->boot);
     watch_started(w->watch, h);
+    strangers_greet(w->strangers, h);
     h->wake_us = w->now_us;
     schedule(h);
 }
@@ -574,6 +576,33 @@ static void drain(struct host *h)
         do_effect(h, &e);
 }
 
+/* Whether it is to change nothing. */
+static bool is_void(struct host *h, const struct input *i)
+{
+    bool is_peer = i->kind == INPUT_PEER;
+    return (is_peer || i->kind == INPUT_USER) &&
+           strangers_is_void(h->w->strangers, h,
+                             buffers_span(&h->buffers, i->handle), is_peer);
+}
+
+/* All that the node thinks, before and after it. */
+static void feed_void(struct host *h, struct input *i)
+{
+    struct buf before = {0}, after = {0};
+    drain(h);
+    node_dump(h->node, &before);
+    feed(h, i);
+    drain(h);
+    node_dump(h->node, &after);
+    MUST_HOLD(h->w, I27, span_equal(span_buf(&before), span_buf(&after)),
+              "n%u has heeded a packet that is foreign, garbage or of a former "
+              "life; before and after:\n%.*s\n%.*s",
+              h->index + 1, (int)before.size, (const char *)before.data,
+              (int)after.size, (const char *)after.data);
+    buf_free(&before);
+    buf_free(&after);
+}
+
 /* Some turns end between two inputs, as a loop's budget would have it. */
 void host_wake(struct host *h)
 {
@@ -582,7 +611,10 @@ void host_wake(struct host *h)
     h->wake_us = UINT64_MAX;
     node_tick(h->node, world_ms(w), wall_ms(h));
     for (size_t i = 0; i < h->input_count; i++) {
-        feed(h, &h->inputs[i]);
+        if (is_void(h, &h->inputs[i]))
+            feed_void(h, &h->inputs[i]);
+        else
+            feed(h, &h->inputs[i]);
         if (rng_chance(&w->rng, 100))
             drain(h);
     }
@@ -595,6 +627,8 @@ void host_wake(struct host *h)
     }
     h->input_count = 0;
     bool has_risen = watch_wake(w->watch, h);
+    if (has_risen)
+        strangers_rise(w->strangers, h);
     if (h->aim == AIM_LEADS && has_risen)
         h->has_hit = true;
     schedule(h);

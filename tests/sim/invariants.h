@@ -36,6 +36,7 @@
     X(I23, SIM_SAFETY, "what failed definitely never appears")                 \
     X(I25, SIM_SAFETY, "no resurrection without a higher incarnation")         \
     X(I26, SIM_LIVENESS, "a healthy member is not dead to the others")         \
+    X(I27, SIM_SAFETY, "what is foreign or of a former life changes nothing")  \
     X(V1, SIM_LIVENESS, "every group has a leader")                            \
     X(V2, SIM_LIVENESS, "an append is acknowledged")                           \
     X(V3, SIM_LIVENESS, "views are equal")                                     \

@@ -1,6 +1,8 @@
 /* mesh.c - see mesh.h. */
 #include "tests/sim/mesh.h"
 
+#include "tests/sim/strangers.h"
+
 /* A capped line's queue: what would wait longer is dropped. */
 #define CAP_WAIT_US 5000000u
 
@@ -87,6 +89,14 @@ static bool overflows(struct world *w, struct line *l)
 
 /* ---- on its way -------------------------------------------------------- */
 
+void mesh_bring(struct world *w, struct packet *p, uint32_t to,
+                uint64_t after_us)
+{
+    uint32_t who = to < HOSTS_MAX ? w->mesh->hosts[to] : to - HOSTS_MAX;
+    p->refs++;
+    world_at(w, after_us, p->kind, who, p->life, w->now_us, p);
+}
+
 static void launch(struct world *w, struct packet *p, uint32_t to,
                    uint64_t extra_us)
 {
@@ -97,6 +107,9 @@ static void launch(struct world *w, struct packet *p, uint32_t to,
         fault_count(w, wait_us > CAP_WAIT_US ? FAULT_CAP : FAULT_BUFFER);
         return;
     }
+    /* What waits in a user's socket goes to the node's next life. */
+    if (p->kind == EVENT_REQUEST && fault_strikes(w, FAULT_HELD, 3))
+        extra_us += 3000000 + world_draw(w, 40000000);
     if (fault_strikes(w, FAULT_LATE, w->plan.long_per_mille))
         extra_us += 1 + world_draw(w, (uint64_t)w->plan.long_ms * 1000);
     uint64_t at_us =
@@ -105,9 +118,7 @@ static void launch(struct world *w, struct packet *p, uint32_t to,
      * the others, all would be late. */
     if (!w->plan.has[FAULT_REORDER] && extra_us == 0)
         at_us = l->last_us = max_u64(at_us, l->last_us);
-    uint32_t who = to < HOSTS_MAX ? w->mesh->hosts[to] : to - HOSTS_MAX;
-    p->refs++;
-    world_at(w, at_us - w->now_us, p->kind, who, p->life, w->now_us, p);
+    mesh_bring(w, p, to, at_us - w->now_us);
 }
 
 static void hold(struct line *l, struct packet *p)
@@ -140,6 +151,7 @@ void mesh_send(struct world *w, enum event_kind kind, uint32_t from,
     *p = (struct packet){1, kind, from, life, number, data, size};
     w->totals.messages++;
     w->totals.bytes += size;
+    strangers_pass(w->strangers, p, to);
     uint32_t loss = is_peer ? plan->loss_per_mille : plan->user_loss_per_mille;
     if (!fault_strikes(w, FAULT_LOSS, loss))
         set_out(w, p, to, 0);

@@ -41,6 +41,9 @@ struct line {
     size_t held_count, held_capacity;
 };
 
+/* Whoever asks from a connection that is no user's: nobody hears the answer. */
+#define MESH_NOBODY (USERS_MAX - 1)
+
 static inline uint32_t mesh_host(uint32_t host)
 {
     return host;
@@ -78,6 +81,11 @@ void mesh_send(struct world *w, enum event_kind kind, uint32_t from,
 uint8_t *mesh_receive(struct world *w, const struct event *e, uint32_t to,
                       size_t *size, uint32_t *from, uint64_t *number);
 void mesh_drop(struct packet *p);
+
+/* Brings a packet that is not of the line's traffic: it is neither lost nor
+ * late, but arrives only if no cut lies across. */
+void mesh_bring(struct world *w, struct packet *p, uint32_t to,
+                uint64_t after_us);
 
 /* What waits on a line goes on, once no clog holds it up. */
 void mesh_unclog(struct world *w, uint32_t from, uint32_t to);

@@ -142,9 +142,9 @@ void ops_committed(struct ops *o, uint32_t group, const struct twin_stream *s,
               "one append of user %u is segment %llu and %llu of stream %s",
               op->user, (unsigned long long)op->seq, at, s->name);
     MUST_HOLD(o->w, I23, op->state != STATE_FAILED,
-              "an append of user %u, said to have failed with nothing done, is "
-              "segment %llu of stream %s",
-              op->user, at, s->name);
+              "an append of user %u, said to have failed with nothing done "
+              "(%s), is segment %llu of stream %s",
+              op->user, err_name(op->err), at, s->name);
     MUST_HOLD(o->w, I20, linear_may_append(op->floor, seq),
               "an append of user %u is segment %llu of stream %s; before it "
               "began, %llu were known",
@@ -177,6 +177,7 @@ void ops_failed(struct ops *o, struct op *op, enum err err)
               "user %u is told %s, nothing done; its append is segment %llu",
               op->user, err_name(err), (unsigned long long)op->seq);
     op->state = STATE_FAILED;
+    op->err = err;
     o->w->totals.refused++;
 }
 

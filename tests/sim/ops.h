@@ -23,6 +23,7 @@ struct op {
     struct position stream;
     uint32_t user;
     enum op_state state;
+    enum err err;   /* STATE_FAILED: what was said */
     uint64_t floor; /* linear.h */
     bool is_in;
     uint64_t seq;   /* where it is */

@@ -22,6 +22,7 @@ static void draw_network(struct plan *p, struct rng *r)
     p->long_per_mille = between(r, 2, 60);
     p->long_ms = between(r, 50, 3000);
     p->stale_ms = between(r, 5, 5000);
+    p->stray_per_mille = between(r, 1, 6);
 }
 
 static void draw_processes(struct plan *p, struct rng *r)

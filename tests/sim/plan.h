@@ -25,7 +25,8 @@ struct plan {
     uint32_t jitter_us;
     uint32_t long_per_mille; /* take up to ... */
     uint32_t long_ms;
-    uint32_t stale_ms; /* a duplicate comes up to so much later */
+    uint32_t stray_per_mille; /* come with another that nobody sent */
+    uint32_t stale_ms;        /* a duplicate comes up to so much later */
     /* processes and disks */
     uint32_t wake_us; /* from an input to the turn that sees it, at most */
     uint32_t commit_min_us, commit_max_us;

@@ -5,6 +5,7 @@
 
 #include "net/keys.h"
 #include "tests/sim/mesh.h"
+#include "tests/sim/strangers.h"
 
 #define SESSIONS      3u
 #define BATCH_MAX     64u
@@ -295,10 +296,11 @@ static void end_trick(struct session *s)
     s->tried = (struct piece){0};
 }
 
-static bool is_passing(enum err err)
+static bool is_passing(const struct raw *r, enum err err)
 {
     return err == ERR_MOVED || err == ERR_BUSY || err == ERR_UNAVAILABLE ||
-           err == ERR_NO_SPACE || err == ERR_TIMEOUT || err == ERR_FENCED;
+           err == ERR_NO_SPACE || err == ERR_TIMEOUT || err == ERR_FENCED ||
+           (err == ERR_CORRUPT && r->w->plan.has[FAULT_BIT_FLIP]);
 }
 
 static _Noreturn void wrong(struct raw *r, const struct session *s,
@@ -346,7 +348,7 @@ static void judge_past(struct raw *r, struct session *s,
 static void trick_judged(struct raw *r, struct session *s,
                          const struct verdict *v)
 {
-    if (is_passing(v->err)) {
+    if (is_passing(r, v->err)) {
         r->w->totals.fenced += v->err == ERR_FENCED;
         if (s->trick != TRICK_REPEAT && v->err == ERR_TIMEOUT)
             ops_unknown(r->w->ops, s->tried.op);
@@ -430,7 +432,7 @@ static bool piece_judged(struct raw *r, struct session *s, struct piece *p,
         return false;
     }
     p->was_unknown = p->was_unknown || v->err == ERR_TIMEOUT;
-    if (is_passing(v->err) || v->err == ERR_OUT_OF_ORDER)
+    if (is_passing(r, v->err) || v->err == ERR_OUT_OF_ORDER)
         return true;
     if (v->err != ERR_CONFLICT)
         world_fail(r->w, SIM_SAFETY, "user %u: a sound append is answered %s",
@@ -517,7 +519,7 @@ static void commands_answered(struct raw *r, struct session *s,
         return;
     }
     if (v.err != ERR_OK) {
-        if (!is_passing(v.err))
+        if (!is_passing(r, v.err))
             world_fail(r->w, SIM_SAFETY, "user %u: %s is answered %s", r->user,
                        asked == ASKED_CREATE ? "create" : "open",
                        err_name(v.err));
@@ -552,6 +554,8 @@ static void read_answered(struct raw *r, struct session *s,
     struct segment_head head, previous = {0};
     size_t at = 0;
     uint64_t next = s->from_seq;
+    if (strangers_spoil(r->w, a, payload))
+        return; /* as the library does; it is asked again some time */
     while (wire_segment_next(&d, &previous, &head)) {
         MUST_HOLD(r->w, I22, head.seq == next,
                   "user %u asks for segment %llu of stream %s on and reads "
@@ -584,7 +588,7 @@ static void refused(struct raw *r, struct session *s, enum asked asked,
         return;
     }
     bool is_read = asked == ASKED_READ && a->err == ERR_NOT_HERE;
-    if (!is_passing(a->err) && !is_read)
+    if (!is_passing(r, a->err) && !is_read)
         world_fail(r->w, SIM_SAFETY, "user %u: a request is answered %s: %.*s",
                    r->user, err_name(a->err), (int)a->text.size,
                    (const char *)a->text.data);
@@ -601,9 +605,16 @@ static void answered(struct raw *r, struct span message)
 {
     struct wire_in in;
     struct response a;
-    if (wire_read(message, &in) != ERR_OK ||
-        wire_response_read(&in, &a) != ERR_OK)
+    enum err err = wire_read(message, &in);
+    if (err == ERR_OK && in.header.kind != WIRE_RESPONSE)
+        err = ERR_BAD_REQUEST;
+    if (err == ERR_OK)
+        err = wire_response_read(&in, &a);
+    if (err != ERR_OK && !strangers_may_answer(r->w))
         world_fail(r->w, SIM_OTHER, "a response makes no sense");
+    if (err != ERR_OK || !id_equal(in.header.cluster, r->w->cluster) ||
+        host_of(r->w, in.header.from) == NULL)
+        return;
     for (uint32_t i = 0; i < SESSIONS; i++) {
         struct session *s = &r->sessions[i];
         if (s->request != in.header.number)

@@ -5,6 +5,7 @@
 
 #include "net/keys.h"
 #include "tests/sim/mesh.h"
+#include "tests/sim/strangers.h"
 
 #define STREAMS_MAX 8u
 #define LINKS_MAX   64u
@@ -187,6 +188,8 @@ static void read_done(struct user *u, struct use *s,
     struct dec d = dec_of(r->read->segments);
     struct segment_head head, previous = {0};
     size_t at = 0;
+    if (strangers_spoil(u->w, r->read, r->payload))
+        return; /* as the library does: it is read again */
     while (wire_segment_next(&d, &previous, &head)) {
         MUST_HOLD(u->w, I22, head.seq == s->read_seq,
                   "user %u reads segment %llu of stream %s after %llu",

@@ -10,6 +10,7 @@
 #include "tests/sim/final.h"
 #include "tests/sim/mesh.h"
 #include "tests/sim/raw.h"
+#include "tests/sim/strangers.h"
 #include "tests/sim/story.h"
 #include "tests/sim/user.h"
 #include "tests/sim/watch.h"
@@ -42,6 +43,7 @@ struct world *world_new(uint64_t seed, const struct world_cfg *cfg)
     w->twin = twin_new(w);
     w->ops = ops_new(w);
     w->mesh = mesh_new(w);
+    w->strangers = strangers_new(w);
     w->faults = faults_new(w);
     for (uint32_t i = 0; i < w->plan.hosts; i++)
         w->hosts[w->host_count++] = host_new(w, i);
@@ -72,6 +74,7 @@ void world_free(struct world *w)
     }
     heap_free(&w->events);
     faults_free(w->faults);
+    strangers_free(w->strangers);
     mesh_free(w->mesh);
     ops_free(w->ops);
     twin_free(w->twin);
@@ -185,7 +188,9 @@ void world_broken(struct world *w, enum invariant i, const char *format, ...)
 
 static void user_or_raw(struct world *w, const struct event *e)
 {
-    if (e->who < w->raw_count)
+    if (e->kind == EVENT_RESPONSE && e->who == MESH_NOBODY)
+        mesh_drop(e->data);
+    else if (e->who < w->raw_count)
         raw_event(w->raws[e->who], e);
     else
         user_event(w->users[e->who - w->raw_count], e);

@@ -103,6 +103,7 @@ struct twin;
 struct ops;
 struct faults;
 struct mesh;
+struct strangers;
 
 struct world {
     uint64_t seed;
@@ -124,6 +125,7 @@ struct world {
     uint32_t core; /* hosts that are not gone for good, by bits (core.h) */
 
     struct mesh *mesh;
+    struct strangers *strangers;
     struct watch *watch;
     struct twin *twin;
     struct ops *ops;

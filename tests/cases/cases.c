@@ -36,6 +36,7 @@ static const struct world_kind *const kinds[] = {
     &world_group,
     &world_partition,
     &world_gossip,
+    &world_nodes,
 };
 
 static void leave(struct player *p)

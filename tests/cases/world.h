@@ -21,5 +21,6 @@ struct world_kind {
 extern const struct world_kind world_group;     /* group.c */
 extern const struct world_kind world_partition; /* partition.c */
 extern const struct world_kind world_gossip;    /* gossip.c */
+extern const struct world_kind world_nodes;     /* nodes.c */
 
 #endif

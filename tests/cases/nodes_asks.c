@@ -1,0 +1,363 @@
+/* nodes_asks.c - see nodes.h: what clients ask, and what they are answered.
+ * Each request is a message of its own to one node, the leader unless the
+ * case says otherwise; nothing is retried behind the reader's back. */
+#include "tests/cases/nodes.h"
+
+#include <stdio.h>
+
+#include "net/keys.h"
+#include "tests/cases/verdicts.h"
+
+#define ANSWER_MS     1000u
+#define JOIN_MS       30000u
+#define JOIN_AGAIN_MS 1500u
+
+/* ---- names ------------------------------------------------------------- */
+
+struct nodes_name *nodes_find_name(struct nodes *w, const char *text)
+{
+    for (size_t i = 0; i < w->name_count; i++) {
+        if (strcmp(w->names[i].text, text) == 0)
+            return &w->names[i];
+    }
+    return NULL;
+}
+
+static void call(struct nodes *w, const struct nodes_asked *a,
+                 const struct verdict *v)
+{
+    struct nodes_name *n = nodes_find_name(w, a->as);
+    if (n == NULL) {
+        ASSERT(w->name_count < NODES_NAMES_MAX);
+        n = &w->names[w->name_count++];
+    }
+    *n = (struct nodes_name){
+        .group = a->group, .id = v->id, .epoch = v->producer_epoch};
+    memcpy(n->text, a->as, sizeof n->text);
+}
+
+static uint32_t group_of(const struct nodes *w, const char *stream)
+{
+    uint8_t hash[16];
+    keys_stream_hash(w->cluster, span_str(stream), hash);
+    return record_partition(NODES_GROUPS - 1, hash) + 1;
+}
+
+/* Of those that think so, the one of the highest term. */
+size_t nodes_leader(const struct nodes *w, uint32_t group)
+{
+    size_t leader = NODES_MAX;
+    uint64_t term = 0;
+    for (size_t i = 0; i < NODES_MAX; i++) {
+        const struct nodes_machine *m = &w->machines[i];
+        const struct raft *r =
+            m->node == NULL ? NULL : node_raft(m->node, group);
+        if (r == NULL || raft_role(r) != RAFT_LEADER || raft_term(r) < term)
+            continue;
+        leader = i;
+        term = raft_term(r);
+    }
+    return leader;
+}
+
+/* ---- answers ----------------------------------------------------------- */
+
+static void print_verdicts(struct nodes *w, struct nodes_asked *a,
+                           const struct response *r)
+{
+    struct dec d = dec_of(r->verdicts);
+    struct verdict v;
+    while (wire_verdict_next(&d, &v)) {
+        print_verdict(a->kind, &v, w->out);
+        if (v.err == ERR_OK && a->as[0] != '\0')
+            call(w, a, &v);
+        a->err = v.err;
+    }
+}
+
+static void print_segments(struct nodes *w, const struct response *r,
+                           struct span payload)
+{
+    struct dec d = dec_of(r->segments);
+    struct segment_head head, previous = {0};
+    size_t at = 0;
+    buf_printf(w->out, "OK");
+    while (wire_segment_next(&d, &previous, &head)) {
+        buf_printf(w->out, " %llu=\"%.*s\"", (unsigned long long)head.seq,
+                   (int)head.size, (const char *)payload.data + at);
+        at += head.size;
+    }
+    if (r->is_leader)
+        buf_printf(w->out, " it ends at %llu, says the leader",
+                   (unsigned long long)r->next_seq);
+    buf_printf(w->out, "\n");
+}
+
+static void print_refusal(struct nodes *w, const struct response *r)
+{
+    size_t hint = id_is_zero(r->hint) ? NODES_MAX : nodes_place(w, r->hint);
+    buf_printf(w->out, "%s", err_name(r->err));
+    if (hint < NODES_MAX)
+        buf_printf(w->out, ", ask node %zu", hint + 1);
+    else if (r->text.size > 0)
+        buf_printf(w->out, ": %.*s", (int)r->text.size,
+                   (const char *)r->text.data);
+    buf_printf(w->out, "\n");
+}
+
+static void print_response(struct nodes *w, struct nodes_asked *a,
+                           const struct response *r, struct span payload)
+{
+    struct dec d = dec_of(r->streams);
+    struct stream_info info;
+    a->err = r->err;
+    if (r->err != ERR_OK)
+        print_refusal(w, r);
+    else if (r->op == OP_COMMANDS)
+        print_verdicts(w, a, r);
+    else if (r->op == OP_READ)
+        print_segments(w, r, payload);
+    else if (wire_stream_next(&d, &info))
+        buf_printf(w->out, "OK it ends at %llu\n",
+                   (unsigned long long)info.next_seq);
+    else
+        buf_printf(w->out, "OK\n");
+}
+
+void nodes_answered(struct nodes *w, size_t from, struct span message)
+{
+    struct wire_in in;
+    struct response r;
+    enum err err = wire_read(message, &in);
+    ASSERT(err == ERR_OK);
+    err = wire_response_read(&in, &r);
+    ASSERT(err == ERR_OK);
+    ASSERT(in.header.number > 0 && in.header.number <= w->asked_count);
+    struct nodes_asked *a = &w->asked[in.header.number - 1];
+    ASSERT(!a->is_answered);
+    a->is_answered = true;
+    if (a->label[0] == '\0') /* a join: its effect is looked for */
+        return;
+    if (!a->is_awaited)
+        buf_printf(w->out, "late, from node %zu, \"%s\": ", from + 1, a->label);
+    print_response(w, a, &r, in.payload);
+}
+
+/* ---- asking ------------------------------------------------------------ */
+
+static bool is_answered(struct nodes *w, uint64_t number)
+{
+    return w->asked[number - 1].is_answered;
+}
+
+/* The label of a request is the line, as far as there is room. */
+static void label(struct nodes_asked *a, const struct line *l)
+{
+    size_t size = (size_t)snprintf(a->label, sizeof a->label, "%s", l->verb);
+    for (size_t i = 0; i < l->count && size < sizeof a->label; i++) {
+        const struct line_word *word = &l->words[i];
+        size += (size_t)snprintf(a->label + size, sizeof a->label - size,
+                                 " %s%s%s", word->key ? word->key : "",
+                                 word->key ? "=" : "", word->value);
+    }
+}
+
+/* Sends it, and waits for the answer for a while, unless it is for later. */
+static void ask(struct nodes *w, size_t to, const struct nodes_asked *asked,
+                const struct request *q, struct span payload, bool is_later)
+{
+    if (to >= NODES_MAX || w->asked_count == NODES_ASKED_MAX) {
+        buf_printf(w->out, "nobody leads\n");
+        return;
+    }
+    w->asked[w->asked_count++] = *asked;
+    uint64_t number = w->asked_count;
+    struct nodes_asked *a = &w->asked[number - 1];
+    struct wire_header h = {.kind = WIRE_REQUEST,
+                            .cluster = w->cluster,
+                            .to = w->machines[to].id,
+                            .number = number};
+    struct wire_out m = {0};
+    wire_begin(&m, &h);
+    wire_request_write(&m, q);
+    wire_end(&m);
+    buf_append(&m.bytes, payload.data, payload.size);
+    a->is_awaited = !is_later;
+    nodes_send(w, NODES_MAX, to, number, &m.bytes);
+    wire_out_free(&m);
+    if (!is_later && !nodes_run(w, w->now_ms + ANSWER_MS, is_answered, number))
+        buf_printf(w->out, "no answer yet\n");
+    a->is_awaited = false;
+}
+
+/* Where a request goes: at=2, or the group's leader. */
+static size_t read_target(const struct nodes *w, struct line *l, uint32_t group)
+{
+    uint64_t at = line_u64(l, "at", 0);
+    return at == 0 ? nodes_leader(w, group) : nodes_read_node(l, at);
+}
+
+static void ask_command(struct nodes *w, struct line *l, uint32_t group,
+                        const struct command *c, struct span payload,
+                        const char *as)
+{
+    struct nodes_asked a = {.group = group, .kind = c->kind};
+    size_t to = read_target(w, l, group);
+    bool is_later = line_flag(l, "later");
+    if (!line_end(l))
+        return;
+    label(&a, l);
+    (void)snprintf(a.as, sizeof a.as, "%s", as);
+    struct commands_builder b = {0};
+    enum err err = wire_commands_add(&b, c);
+    if (err == ERR_OK) {
+        struct request q = {.op = OP_COMMANDS,
+                            .group = group,
+                            .commands = span_buf(&b.bytes),
+                            .command_count = b.count};
+        ask(w, to, &a, &q, payload, is_later);
+    } else {
+        buf_printf(w->out, "%s\n", err_name(err));
+    }
+    wire_commands_free(&b);
+}
+
+static struct nodes_name *read_name(struct nodes *w, struct line *l)
+{
+    const char *text = line_next(l);
+    struct nodes_name *n = text == NULL ? NULL : nodes_find_name(w, text);
+    if (n == NULL)
+        line_fail(l, "%s: \"%s\" was never made", l->verb,
+                  text == NULL ? "" : text);
+    return n;
+}
+
+/* ---- requests ---------------------------------------------------------- */
+
+/* create films */
+static void ask_create(struct nodes *w, struct line *l)
+{
+    const char *name = line_next(l);
+    if (name == NULL || strlen(name) > 30) {
+        line_fail(l, "create: a stream's name, up to 30 letters");
+        return;
+    }
+    struct command c = {.kind = COMMAND_CREATE, .name = span_str(name)};
+    ask_command(w, l, group_of(w, name), &c, (struct span){0}, name);
+}
+
+/* open films alice [as=a] */
+static void ask_open(struct nodes *w, struct line *l)
+{
+    const struct nodes_name *stream = read_name(w, l);
+    const char *name = line_next(l);
+    const char *as = line_value(l, "as");
+    if (name == NULL)
+        line_fail(l, "open: the producer's name is missing");
+    if (l->is_bad)
+        return;
+    struct command c = {.kind = COMMAND_OPEN_PRODUCER,
+                        .stream = stream->id,
+                        .name = span_str(name)};
+    ask_command(w, l, stream->group, &c, (struct span){0},
+                as == NULL ? name : as);
+}
+
+/* append films alice number=0 data=x [epoch=1] [expect=5] */
+static void ask_append(struct nodes *w, struct line *l)
+{
+    const struct nodes_name *stream = read_name(w, l);
+    const struct nodes_name *producer = read_name(w, l);
+    const char *data = line_value(l, "data");
+    struct command c = {.kind = COMMAND_APPEND, .algorithm = CHECKSUM_XXH3_128};
+    c.number = line_need_u64(l, "number");
+    c.expected_seq = line_u64(l, "expect", SEQ_ANY);
+    uint64_t epoch = line_u64(l, "epoch", 0);
+    if (l->is_bad)
+        return;
+    struct span bytes = span_str(data == NULL ? "some bytes" : data);
+    c.stream = stream->id;
+    c.producer = producer->id;
+    c.producer_epoch = epoch == 0 ? producer->epoch : (uint32_t)epoch;
+    c.size = (uint32_t)bytes.size;
+    c.checksum = wire_checksum(bytes);
+    ask_command(w, l, stream->group, &c, bytes, "");
+}
+
+/* read films from=3; end films: where it ends, by its id; find films: by its
+ * name. */
+static void ask_question(struct nodes *w, struct line *l)
+{
+    const struct nodes_name *stream = read_name(w, l);
+    struct nodes_asked a = {0};
+    struct request q = {.op = OP_INFO, .end_seq = SEQ_ANY};
+    if (strcmp(l->verb, "read") == 0) {
+        q.op = OP_READ;
+        q.from_seq = line_need_u64(l, "from");
+    } else if (strcmp(l->verb, "find") == 0) {
+        q.op = OP_OPEN;
+    }
+    if (l->is_bad)
+        return;
+    a.group = q.group = stream->group;
+    q.stream = stream->id;
+    q.name = span_str(stream->text);
+    size_t to = read_target(w, l, stream->group);
+    bool is_later = line_flag(l, "later");
+    if (!line_end(l))
+        return;
+    label(&a, l);
+    ask(w, to, &a, &q, (struct span){0}, is_later);
+}
+
+bool nodes_ask(struct nodes *w, struct line *l)
+{
+    static const struct {
+        const char *verb;
+        void (*run)(struct nodes *w, struct line *l);
+    } verbs[] = {
+        {"create", ask_create}, {"open", ask_open},    {"append", ask_append},
+        {"read", ask_question}, {"end", ask_question}, {"find", ask_question},
+    };
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (strcmp(l->verb, verbs[i].verb) == 0) {
+            verbs[i].run(w, l);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- joining ----------------------------------------------------------- */
+
+static bool is_known(struct nodes *w, uint64_t node)
+{
+    for (size_t i = 0; i < NODES_MAX; i++) {
+        const struct nodes_machine *m = &w->machines[i];
+        if (m->node != NULL && record_slot(node_record(m->node),
+                                           w->machines[node].id) != SLOT_NONE)
+            return true;
+    }
+    return false;
+}
+
+/* As `eddyd run` does in a folder that the record does not name yet: asks
+ * again until it does. */
+bool nodes_join(struct nodes *w, size_t node)
+{
+    uint64_t end = w->now_ms + JOIN_MS;
+    struct request q = {.op = OP_JOIN, .member = nodes_member(w, node)};
+    struct nodes_asked a = {0};
+    for (size_t i = 0; w->now_ms < end && !is_known(w, node); i++) {
+        size_t to = i % NODES_MAX;
+        if (w->machines[to].node == NULL)
+            continue;
+        ask(w, to, &a, &q, (struct span){0}, true);
+        (void)nodes_run(w, w->now_ms + JOIN_AGAIN_MS, is_known, node);
+    }
+    if (!is_known(w, node))
+        return false;
+    nodes_put_record(w, node);
+    nodes_start(w, node);
+    return true;
+}

@@ -100,6 +100,7 @@ void nodes_found(struct nodes *w)
     r->partitions = NODES_GROUPS - 1;
     r->copies = w->copies;
     r->acks = record_majority(r->copies);
+    r->out_after_ms = w->out_after_ms;
     r->is_insecure = true;
     record_begin(r, &founder, wall_ms(w));
     ASSERT(record_fault(r) == NULL);

@@ -83,6 +83,7 @@ struct nodes {
     struct nodes_machine machines[NODES_MAX];
     struct id128 cluster;
     uint32_t copies;
+    uint32_t out_after_ms;
     uint64_t now_ms;
     struct nodes_packet *packets; /* in the order in which they were sent */
     size_t packet_count, packet_capacity;

@@ -130,17 +130,19 @@ static void run_tap(struct nodes *w, struct line *l)
     }
 }
 
-/* replay x [to=3] [stranger]: all of it arrives again, perhaps elsewhere,
- * perhaps as if it were another cluster's. */
+/* replay x [to=3] [addressed] [stranger]: all of it arrives again, perhaps
+ * elsewhere, perhaps with the name of its new addressee on it, perhaps as if
+ * it were another cluster's. */
 static void run_replay(struct nodes *w, struct line *l)
 {
-    const size_t cluster_at = 8; /* in a message's header */
+    const size_t cluster_at = 8, to_at = 40; /* in a message's header */
     const struct nodes_tap *t = find_tap(w, line_next(l));
     if (t == NULL)
         line_fail(l, "replay: what was tapped under that name?");
     uint64_t to = line_u64(l, "to", t == NULL ? 1 : t->to + 1);
     size_t node = nodes_read_node(l, to);
     bool is_stranger = line_flag(l, "stranger");
+    bool is_addressed = line_flag(l, "addressed");
     if (!line_end(l))
         return;
     size_t count = t->count;
@@ -148,6 +150,8 @@ static void run_replay(struct nodes *w, struct line *l)
         struct nodes_packet p = nodes_packet_copy(&t->packets[i]);
         if (is_stranger)
             p.bytes.data[cluster_at] ^= 0xff;
+        if (is_addressed)
+            memcpy(p.bytes.data + to_at, w->machines[node].id.bytes, 16);
         nodes_send(w, t->from, node, 0, &p.bytes);
     }
     buf_printf(w->out, "%s\n", count == 0 ? "nothing" : "sent again");
@@ -314,20 +318,24 @@ static void form(struct nodes *w, size_t joined)
     run_settle(w, &settle);
 }
 
-/* nodes joined=3 [copies=3] */
+/* nodes joined=3 [copies=3] [out_after_ms=900000] */
 static void *begin(struct line *l, struct buf *out)
 {
     uint64_t joined = line_need_u64(l, "joined");
     uint64_t copies = line_u64(l, "copies", 3);
+    uint64_t out_after = line_u64(l, "out_after_ms", OUT_AFTER_MS);
     if (joined < 1 || joined > NODES_MAX)
         line_fail(l, "nodes: joined=1 to %u", NODES_MAX);
     if (copies < 1 || copies > REPLICATION_MAX)
         line_fail(l, "nodes: copies=1 to %u", REPLICATION_MAX);
+    if (out_after < 1000 || out_after > OUT_AFTER_MS)
+        line_fail(l, "nodes: out_after_ms=1000 to %u", OUT_AFTER_MS);
     if (!line_end(l))
         return NULL;
     struct nodes *w = mem_alloc(sizeof *w);
     memset(w->cluster.bytes, 0xc1, sizeof w->cluster.bytes);
     w->copies = (uint32_t)copies;
+    w->out_after_ms = (uint32_t)out_after;
     w->now_ms = 1000;
     w->out = out;
     for (size_t i = 0; i < NODES_MAX; i++) {

@@ -365,7 +365,7 @@ static void tick_groups(struct node *n)
 {
     if (n->now_ms < n->next_group_tick_ms)
         return;
-    bool is_stalled = node_cycle_is_stalled(n);
+    bool is_stalled = RULE(L10) && node_cycle_is_stalled(n);
     n->next_group_tick_ms = UINT64_MAX;
     for (uint32_t i = 0; i < n->group_count; i++) {
         struct group *g = n->groups[i];

@@ -73,6 +73,12 @@ static void hand_over(struct node *n, struct group *g, struct replica to)
         g->hand_over_backoff < 8 ? g->hand_over_backoff + 1 : 8;
 }
 
+/* What the next step starts from. */
+static const struct config *walked_to(const struct group *g)
+{
+    return RULE(S9B) ? raft_committed_config(g->raft) : raft_config(g->raft);
+}
+
 static void take_step(struct node *n, struct group *g,
                       const struct walk_step *step)
 {
@@ -90,7 +96,7 @@ static void take_step(struct node *n, struct group *g,
     case WALK_REMOVE: {
         struct config next;
         uint64_t index;
-        walk_apply(raft_committed_config(g->raft), step, &next);
+        walk_apply(walked_to(g), step, &next);
         enum err e = raft_change(g->raft, &next, &index);
         if (e != ERR_OK)
             g->walk_reason =
@@ -104,14 +110,21 @@ static void take_step(struct node *n, struct group *g,
     node_dirty(n, g);
 }
 
+/* S9A: nobody walks before an entry of the own term has committed. */
+static bool may_walk(const struct group *g)
+{
+    return node_group_is_leading(g) ||
+           (!RULE(S9A) && raft_role(g->raft) == RAFT_LEADER);
+}
+
 static void walk(struct node *n, struct group *g)
 {
-    const struct config *config = raft_committed_config(g->raft);
-    if (epoch_compare(n->record->epoch, g->epoch) < 0) {
+    const struct config *config = walked_to(g);
+    if (RULE(T29) && epoch_compare(n->record->epoch, g->epoch) < 0) {
         g->walk_reason = "the ring record here is older than the group's";
         return;
     }
-    if (config->index != raft_config(g->raft)->index) {
+    if (RULE(S9B) && config->index != raft_config(g->raft)->index) {
         g->walk_reason = "a change of configuration is being committed";
         return;
     }
@@ -233,7 +246,7 @@ void node_walk_asked(struct node *n, struct peer *p, const struct frame *f)
     if (g == NULL || !generation_equal(g->generation, f->group.generation))
         return;
     struct replica asker = {p->node, f->group.from_replica};
-    if (raft_commit(g->raft) < asker.added ||
+    if ((RULE(S5) && raft_commit(g->raft) < asker.added) ||
         config_find(raft_committed_config(g->raft), asker) != NULL)
         return;
     struct frame answer = removed_frame(g, asker.added);
@@ -261,7 +274,7 @@ void node_walk_removed(struct node *n, struct peer *p, const struct frame *f)
     struct group *g = node_group(n, f->group.group);
     if (g == NULL || !generation_equal(g->generation, f->group.generation) ||
         f->group.to_replica != g->self.added ||
-        f->removed.commit < g->self.added ||
+        (RULE(S5) && f->removed.commit < g->self.added) ||
         config_find(&f->removed.config, g->self) != NULL) {
         n->dropped++;
         return;
@@ -376,9 +389,9 @@ void node_walk_tick(struct node *n)
         struct group *g = n->groups[i];
         if (g == NULL)
             continue;
-        if (!node_group_is_leading(g)) {
+        if (!may_walk(g)) {
             g->walk_reason = NULL;
-            if (raft_role(g->raft) != RAFT_LEADER)
+            if (raft_role(g->raft) != RAFT_LEADER && RULE(L18))
                 ask(n, g);
             continue;
         }

@@ -116,7 +116,7 @@ static enum err check_change(const struct raft *r, const struct config *to)
         return ERR_BAD_REQUEST;
     if (s.removed > 0 && RULE(S9E) && replica_equal(s.replica, r->cfg.self))
         return ERR_BAD_REQUEST;
-    if (s.promoted > 0 && !is_caught_up(r, s.replica))
+    if (s.promoted > 0 && !is_caught_up(r, s.replica) && RULE(R3))
         return ERR_UNAVAILABLE;
     if (!has_live_majority(r, to) && RULE(T14))
         return ERR_UNAVAILABLE;

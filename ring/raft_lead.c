@@ -275,7 +275,8 @@ enum err raft_read(struct raft *r, uint64_t token, uint64_t now_ms)
     r->now_ms = max_u64(r->now_ms, now_ms);
     if (r->role != RAFT_LEADER)
         return ERR_MOVED;
-    if (!raft_is_ready(r)) /* R9: its commit index may be an old one */
+    /* R9: its commit index may be an old one. */
+    if (!raft_is_ready(r) && RULE(R9))
         return ERR_UNAVAILABLE;
     if (r->read_count - r->read_first >= RAFT_READS_MAX)
         return ERR_BUSY;
@@ -388,8 +389,8 @@ void raft_lead_heartbeat_reply(struct raft *r, const struct raft_msg *msg)
     /* S6D, T15: this term's acknowledgement came in before the round began
      * that is answered here, so the answer knows of it, and no follower gives
      * up what it has matched with its leader. */
-    if (RULE(S6D) && msg->round <= r->round && msg->round > p->match_round &&
-        msg->match < p->match) {
+    bool knows = msg->round > p->match_round || !RULE(T15C);
+    if (RULE(S6D) && msg->round <= r->round && knows && msg->match < p->match) {
         p->is_lost = true;
         p->match = 0;
         probe_again(r, p);

@@ -310,7 +310,7 @@ static uint32_t count_members(const struct record *r)
 
 static bool out_may(const struct out_budget *b, uint16_t zone)
 {
-    return b->left > 0 && !b->is_zone_spent[zone];
+    return (b->left > 0 && !b->is_zone_spent[zone]) || !RULE(T27);
 }
 
 static void out_charge(struct out_budget *b, uint16_t zone)

@@ -13,7 +13,9 @@
 #include <stddef.h>
 
 #define RULE_LIST(X)                                                           \
+    X(S2, "a voter goes only if its successor has caught up, or one is spare") \
     X(S4, "messages between other than the current pair of replicas drop")     \
+    X(S5, "a replica is dropped only as of a commit that knew of it")          \
     X(S6C, "peers remember the highest boot, over restarts; no other speaks")  \
     X(S6D, "a replica that has lost what it acknowledged is replaced")         \
     X(S9A, "no configuration change before an entry of the own term commits")  \
@@ -35,15 +37,18 @@
     X(S20, "a duplicate is judged before the expected seq")                    \
     X(S21, "UNAVAILABLE only before the command is in the log")                \
     X(S22, "a commit of the boot number succeeds before the first message")    \
+    X(S26, "times never go back within a stream")                              \
     X(S30, "only a leader after read-index says no")                           \
     X(S31, "a read waits for a round started after it came")                   \
     X(R1, "one vote a term")                                                   \
     X(R2, "a vote is refused to a shorter log")                                \
+    X(R3, "a learner is promoted once it has caught up and answers")           \
     X(R5, "commit only by counting entries of the own term")                   \
     X(R6A, "a lower term is refused")                                          \
     X(R6B, "pre-vote goes before a vote")                                      \
     X(R6C, "followers of a live leader ignore candidates")                     \
     X(R7, "a leader without a quorum steps down")                              \
+    X(R9, "no linearizable read before an entry of the own term commits")      \
     X(R12, "an acknowledgement of another term does not count")                \
     X(R14, "prev index and term must match")                                   \
     X(T1, "a stored state is one entry's, from after-images")                  \
@@ -55,10 +60,18 @@
     X(T13, "an invitation leaves only once the adding entry has committed")    \
     X(T14, "a change needs a live, matched majority of what it makes")         \
     X(T15, "a message of a lower boot is dropped silently")                    \
+    X(T15B, "FORGOTTEN is obeyed only by the boot and nonce that it names")    \
+    X(T15C,                                                                    \
+      "a loss is judged only by a round begun after the acknowledgement")      \
+    X(T16, "one or two voters grow in pairs")                                  \
     X(T18, "unknown stays unknown until a verdict")                            \
     X(T19, "applied is at most the own durable index")                         \
     X(T26, "a repeated proposal gets its first answer")                        \
-    X(T32, "a gap in a lane resets the groups concerned")
+    X(T27, "few go out by themselves within an hour, by the record's times")   \
+    X(T29, "no leader acts by a record older than its group's")                \
+    X(T32, "a gap in a lane resets the groups concerned")                      \
+    X(L10, "a leader whose disk hangs stops its heartbeats")                   \
+    X(L18, "a replica without a leader asks whether it is still in")
 
 #ifdef EDDY_RULES
 

@@ -222,7 +222,9 @@ static void accept_append(struct applying *a, const struct command *c,
     v->next_seq = stream->next_seq;
     stream->bytes += c->size;
     /* Times never go back within a stream, whatever the clocks (S26). */
-    stream->changed_ms = max_u64(stream->changed_ms, time_ms);
+    if (RULE(S26))
+        time_ms = max_u64(stream->changed_ms, time_ms);
+    stream->changed_ms = time_ms;
     state_touch_stream(st, stream);
     add_segment(a, c, v->seq, stream->changed_ms);
     struct producer *p = j->producer;

@@ -95,17 +95,18 @@ static bool add(const struct walk_view *v, struct walk_step *out)
 static bool promote(const struct walk_view *v, const struct tally *t,
                     struct walk_step *out)
 {
-    if (t->ready_learners == 0)
+    uint32_t ready = RULE(R3) ? t->ready_learners : t->wanted_learners;
+    if (ready == 0)
         return false;
     /* T16: {A} must not stop at {A, B} on the way to three, or B's death
      * stops it: both learners are ready before the first is promoted. */
     bool is_pair_needed = t->voters == 1 && v->row_count >= 3;
-    if (is_pair_needed && t->ready_learners < 2)
+    if (RULE(T16) && is_pair_needed && ready < 2)
         return false;
     /* A dead voter goes before its successor comes (S2); see remove_dead. */
     for (uint32_t i = 0; i < v->config->count; i++) {
         const struct config_member *m = &v->config->members[i];
-        if (m->is_voter || !is_wanted(v, i) || !is_fit(v, i))
+        if (m->is_voter || !is_wanted(v, i) || (!is_fit(v, i) && RULE(R3)))
             continue;
         *out = step_of(WALK_PROMOTE, m->replica, "it has caught up");
         return true;
@@ -120,7 +121,7 @@ static bool remove_dead(const struct walk_view *v, const struct tally *t,
                         struct walk_step *out)
 {
     bool is_surplus = t->voters > v->row_count;
-    if (!is_surplus && t->ready_learners == 0)
+    if (!is_surplus && t->ready_learners == 0 && RULE(S2))
         return false;
     for (uint32_t i = 0; i < v->config->count; i++) {
         const struct config_member *m = &v->config->members[i];
@@ -149,10 +150,10 @@ static bool remove_live(const struct walk_view *v, const struct tally *t,
         if (!m->is_voter || is_wanted(v, i))
             continue;
         uint32_t fit_rest = t->fit_voters - is_fit(v, i);
-        if (fit_rest < v->row_count)
+        if (fit_rest < v->row_count && RULE(T14))
             continue;
         bool is_self = replica_equal(m->replica, v->self);
-        if (!is_self) {
+        if (!is_self || !RULE(S9E)) {
             *out = step_of(WALK_REMOVE, m->replica, "the row has moved on");
             return true;
         }

@@ -26,6 +26,7 @@
     X(SLOW_LINE, 600, "one way slower than the other")                         \
     X(CAP, 500, "packets beyond a line's bandwidth")                           \
     X(BUFFER, 500, "packets in bursts beyond a buffer")                        \
+    X(BLACK_HOLE, 500, "packets larger than what a line lets through")         \
     X(RESET, 600, "connections reset, with all that is under way")             \
     X(SWAP, 500, "two hosts that change addresses for a while")                \
     X(OLD_PACKET, 700, "packets that come again, up to a minute later")        \

@@ -204,6 +204,12 @@ static void hunt(struct faults *f)
                 f->hunt.is_of_handover ? "for who hands over" : "for leaders");
 }
 
+static void rush_to(struct world *w, uint32_t group, const struct host *h)
+{
+    for (uint32_t i = 0; i < w->raw_count; i++)
+        raw_rush(w->raws[i], group, h->index);
+}
+
 /* Its peers don't reach it any more, nor it them; sometimes one stays with it,
  * and has what it says. Whoever hands over still reaches all, so that they do
  * take over. */
@@ -223,8 +229,7 @@ static void cut_off(struct faults *f, const struct host *h)
     }
     world_fault(w, "the hunt has reached n%u", h->index + 1);
     if (is_of_handover)
-        for (uint32_t i = 0; i < w->raw_count; i++)
-            raw_rush(w->raws[i], f->hunt.group, h->index);
+        rush_to(w, f->hunt.group, h);
     f->hunt.cut = cuts_begin(f->cuts, &c, 3 * w->plan.timing.election_ms);
 }
 
@@ -235,9 +240,11 @@ void faults_after(struct faults *f, struct host *h)
     uint32_t handed_over = watch_handed_over(w->watch);
     if (!w->is_chaos || w->now_us >= hunted->until_us)
         return;
-    bool is_it = hunted->is_of_handover
-                     ? handed_over != 0
-                     : watch_has_begun(w->watch, hunted->group);
+    bool has_begun = watch_has_begun(w->watch, hunted->group);
+    bool is_it = hunted->is_of_handover ? handed_over != 0 : has_begun;
+    /* Asked before it knows what is committed. */
+    if (has_begun && rng_chance(&w->rng, 500))
+        rush_to(w, hunted->group, h);
     /* Some escape, or nobody would ever be there to go on. */
     if (!is_it || rng_chance(&w->rng, 250))
         return;

@@ -478,6 +478,7 @@ static void begin_commit(struct host *h, const struct node_effect *e)
 {
     ASSERT(h->batch == NULL);
     h->batch = e->batch;
+    h->commit_began_us = h->w->now_us;
     h->is_durable = false;
     h->w->totals.commits++;
     if (h->aim == AIM_COMMIT)
@@ -547,7 +548,9 @@ static void feed(struct host *h, struct input *i)
         message = buffers_span(&h->buffers, i->handle);
     switch (i->kind) {
     case INPUT_PEER:
+        watch_feeds(h->w->watch, h, message);
         node_recv_peer(h->node, message, i->handle, NULL);
+        watch_fed(h->w->watch, h);
         return;
     case INPUT_USER:
         node_recv_client(h->node, i->connection, message, i->handle, NULL,

@@ -68,6 +68,7 @@ struct host {
     uint64_t wake_us; /* UINT64_MAX: no input waits */
     uint64_t next_us; /* when it must be woken; UINT64_MAX: never */
     const struct store_batch *batch; /* under way */
+    uint64_t commit_began_us;
     bool is_durable;
     struct store_done done;
     uint64_t last_epoch; /* of its record, as the watch saw it */

@@ -45,10 +45,24 @@
     X(V6, SIM_LIVENESS, "terms hardly grow in a healthy cluster")              \
     X(R5, SIM_SAFETY, "a leader counts entries of its own term")               \
     X(R7, SIM_LIVENESS, "who leads has heard of a majority")                   \
+    X(R3, SIM_SAFETY, "a learner that is promoted has caught up")              \
+    X(R6C, SIM_LIVENESS, "who has a live leader heeds no candidate")           \
+    X(R12, SIM_SAFETY, "answers of other terms count for nothing")             \
+    X(S2, SIM_SAFETY, "a voter goes only for a successor, or to spare")        \
     X(S4, SIM_SAFETY, "a leader's followers have what it believes")            \
+    X(S9A, SIM_SAFETY, "no change before an entry of the term commits")        \
+    X(S9B, SIM_SAFETY, "one change of members at a time")                      \
     X(S9D, SIM_SAFETY, "the configuration in force is the log's newest")       \
+    X(S9E, SIM_SAFETY, "a leader is a voter of its configuration")             \
+    X(S26, SIM_SAFETY, "times never go back within a stream")                  \
     X(T3, SIM_SAFETY, "commands are committed with enough voters")             \
-    X(T13, SIM_SAFETY, "who is invited is in a committed configuration")
+    X(T13, SIM_SAFETY, "who is invited is in a committed configuration")        \
+    X(T14, SIM_SAFETY, "a change has a live, matched majority")                \
+    X(T15C, SIM_SAFETY, "who is judged lost has lost what it acknowledged")    \
+    X(T16, SIM_SAFETY, "one voter grows to three, not to two")                 \
+    X(T27, SIM_SAFETY, "few go out by themselves within an hour")              \
+    X(T29, SIM_SAFETY, "changes are made by ever newer records")               \
+    X(L10, SIM_LIVENESS, "a leader whose disk hangs sends no heartbeats")
 
 enum invariant {
 #define X(name, code, words) HELD_##name,

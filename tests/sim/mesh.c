@@ -101,6 +101,10 @@ static void launch(struct world *w, struct packet *p, uint32_t to,
                    uint64_t extra_us)
 {
     struct line *l = mesh_line(w, p->from, to);
+    if (l->size_most != 0 && p->size > l->size_most) {
+        fault_count(w, FAULT_BLACK_HOLE);
+        return;
+    }
     uint64_t wait_us = cap_wait(w, l, p->size);
     if (wait_us > CAP_WAIT_US || overflows(w, l)) {
         l->free_us = min_u64(l->free_us, w->now_us + CAP_WAIT_US);

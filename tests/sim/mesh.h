@@ -30,6 +30,7 @@ struct line {
     uint16_t clogs;        /* that hold it up: what is sent waits */
     uint32_t slow_us;      /* longer on its way than on others */
     uint32_t bytes_per_ms; /* 0: no cap */
+    uint32_t size_most;    /* bytes of a packet; larger ones are lost; 0: any */
     uint32_t buffer;       /* packets; more at once are lost; 0: no bound */
     uint32_t buffer_us;    /* in which one of them leaves it */
     uint64_t free_us;      /* from when on the cap lets the next one begin */

@@ -198,6 +198,12 @@ void ops_served(struct ops *o, uint32_t user, uint32_t group,
     const struct twin_segment *segment = &s->segments[head->seq];
     struct hash128 checksum = wire_checksum(bytes);
     o->w->totals.reads++;
+    MUST_HOLD(o->w, S26, segment->time_ms == head->time_ms,
+              "user %u is told that segment %llu of stream %s is of %llu ms; "
+              "it is of %llu",
+              user, (unsigned long long)head->seq, s->name,
+              (unsigned long long)head->time_ms,
+              (unsigned long long)segment->time_ms);
     MUST_HOLD(o->w, I19,
               segment->size == bytes.size && head->size == bytes.size &&
                   is_same(segment->checksum, checksum) &&

@@ -3,13 +3,23 @@
 
 #define TROUBLES_MAX 512u
 
-enum kind { CLOG, SWIZZLE, SLOW_LINE, CAP, BUFFER, RESET, SWAP, KIND_COUNT };
+enum kind {
+    CLOG,
+    SWIZZLE,
+    SLOW_LINE,
+    CAP,
+    BUFFER,
+    BLACK_HOLE,
+    RESET,
+    SWAP,
+    KIND_COUNT
+};
 
 static const enum fault FAULTS[KIND_COUNT] = {
     [CLOG] = FAULT_CLOG,           [SWIZZLE] = FAULT_SWIZZLE,
     [SLOW_LINE] = FAULT_SLOW_LINE, [CAP] = FAULT_CAP,
     [BUFFER] = FAULT_BUFFER,       [RESET] = FAULT_RESET,
-    [SWAP] = FAULT_SWAP,
+    [SWAP] = FAULT_SWAP,           [BLACK_HOLE] = FAULT_BLACK_HOLE,
 };
 
 /* On all lines from a `from` to a `to`; SWAP: of hosts a and b. */
@@ -18,7 +28,8 @@ struct trouble {
     bool is_in_force;
     bool from[ENDPOINTS], to[ENDPOINTS];
     uint32_t a, b;
-    uint32_t amount;    /* SLOW_LINE: us; CAP: bytes a ms; BUFFER: packets */
+    uint32_t amount;    /* SLOW_LINE: us; CAP: bytes a ms; BUFFER: packets;
+                           BLACK_HOLE: bytes that pass */
     uint32_t amount_us; /* BUFFER: in which one of them leaves */
 };
 
@@ -63,6 +74,9 @@ static void set_line(struct world *w, const struct trouble *t, uint32_t from,
     case BUFFER:
         l->buffer = t->is_in_force ? t->amount : 0;
         l->buffer_us = t->amount_us;
+        return;
+    case BLACK_HOLE:
+        l->size_most = t->is_in_force ? t->amount : 0;
         return;
     case RESET:
         mesh_reset(w, from, to);
@@ -201,6 +215,9 @@ static void begin(struct troubles *all, enum kind kind)
         t.amount = 1 + (uint32_t)world_draw(w, 15);
         t.amount_us = (uint32_t)draw_us(w, 5);
         break;
+    case BLACK_HOLE:
+        t.amount = 200 + (uint32_t)world_draw(w, 1300);
+        break;
     case RESET: /* both ways */
         for (uint32_t i = 0; i < ENDPOINTS; i++)
             t.from[i] = t.to[i] = t.from[i] || t.to[i];
@@ -228,7 +245,8 @@ void troubles_strike(struct troubles *t)
         if (!fault_may(w, FAULTS[kind]))
             continue;
         world_fault(w, "the network: %s", fault_words(FAULTS[kind]));
-        if (kind != CAP && kind != BUFFER) /* those count packets */
+        /* Those count packets. */
+        if (kind != CAP && kind != BUFFER && kind != BLACK_HOLE)
             fault_count(w, FAULTS[kind]);
         begin(t, kind);
         return;

@@ -1,6 +1,8 @@
 /* troubles.h - what befalls lines for a while, other than cuts: they are
  * clogged (one, or all of several hosts: swizzled, as FoundationDB calls it),
- * slower one way than the other, narrow, of small buffer, reset; two hosts
+ * slower one way than the other, narrow, of small buffer, closed to large
+ * packets (as when a router tells nobody that they do not fit), reset; two
+ * hosts
  * change addresses. Each has an end, and what it did is taken back then. */
 #ifndef TESTS_SIM_TROUBLES_H
 #define TESTS_SIM_TROUBLES_H

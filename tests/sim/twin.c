@@ -144,7 +144,7 @@ static void judge_open(struct twin_group *g, const struct command *c,
 
 static void accept(struct twin *t, uint32_t group, struct twin_stream *s,
                    struct twin_producer *p, uint32_t producer,
-                   const struct command *c, uint64_t index)
+                   const struct command *c, const struct entry_header *header)
 {
     if (s->count == s->capacity) {
         s->capacity = s->capacity == 0 ? 64 : s->capacity * 2;
@@ -156,14 +156,19 @@ static void accept(struct twin *t, uint32_t group, struct twin_stream *s,
         p->answers = mem_resize(p->answers, p->capacity * sizeof *p->answers);
     }
     p->answers[p->count++] = (struct twin_answer){s->count, c->checksum};
-    s->segments[s->count++] =
-        (struct twin_segment){index, c->checksum, c->size, producer, c->number};
+    uint64_t before_ms = s->count == 0 ? 0 : s->segments[s->count - 1].time_ms;
+    s->segments[s->count++] = (struct twin_segment){
+        header->index, max_u64(before_ms, header->stamp.time_ms),
+        c->checksum,   c->size,
+        producer,      c->number,
+    };
     p->is_closed = c->closes_producer;
     ops_committed(t->w->ops, group, s, s->count - 1);
 }
 
 static void judge_append(struct twin *t, uint32_t group,
-                         const struct command *c, uint64_t index)
+                         const struct command *c,
+                         const struct entry_header *header)
 {
     struct twin_group *g = &t->groups[group];
     uint32_t stream = find_stream(g, c->stream);
@@ -175,7 +180,7 @@ static void judge_append(struct twin *t, uint32_t group,
     struct twin_stream *s = g->streams[stream];
     if (c->expected_seq != SEQ_ANY && c->expected_seq != s->count)
         return;
-    accept(t, group, s, p, producer, c, index);
+    accept(t, group, s, p, producer, c, header);
 }
 
 void twin_commit(struct twin *t, uint32_t group, uint64_t index, uint64_t term,
@@ -204,7 +209,7 @@ void twin_commit(struct twin *t, uint32_t group, uint64_t index, uint64_t term,
             judge_open(g, &c, id);
             break;
         case COMMAND_APPEND:
-            judge_append(t, group, &c, index);
+            judge_append(t, group, &c, &header);
             break;
         }
     }
@@ -246,6 +251,13 @@ void twin_compare(struct twin *t, struct host *h, uint32_t group,
                   (unsigned long long)(err == ERR_OK ? info.next_seq : 0),
                   (unsigned long long)applied, err_text(err),
                   (unsigned long long)end);
+        MUST_HOLD(t->w, S26,
+                  end == 0 || info.changed_ms == ts->segments[end - 1].time_ms,
+                  "n%u's stream %s (group %u) has its newest segment at %llu "
+                  "ms; it should have it at %llu",
+                  h->index + 1, ts->name, group,
+                  (unsigned long long)info.changed_ms,
+                  (unsigned long long)ts->segments[end - 1].time_ms);
     }
     MUST_HOLD(t->w, I18, streams_count(s) == count,
               "n%u has %zu streams in group %u, not %zu", h->index + 1,

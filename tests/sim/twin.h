@@ -10,7 +10,8 @@
 #include "tests/sim/host.h"
 
 struct twin_segment {
-    uint64_t index; /* of the entry that brought it */
+    uint64_t index;   /* of the entry that brought it */
+    uint64_t time_ms; /* its leader's, or the one before's if that is later */
     struct hash128 checksum;
     uint32_t size;
     uint32_t producer; /* in the group's list */

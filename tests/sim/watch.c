@@ -41,6 +41,7 @@ void watch_free(struct watch *a)
             mem_free(a->hosts[i].disks[g].entries);
     }
     mem_free(a->epochs);
+    record_free(a->record);
     buf_free(&a->images);
     mem_free(a);
 }
@@ -129,6 +130,16 @@ static void check_matches(struct watch *a, struct host *h, uint32_t group,
     }
 }
 
+static bool has_lost_one(const struct raft *r)
+{
+    const struct raft_progress *p;
+    size_t count = raft_followers(r, &p);
+    bool has = false;
+    for (size_t i = 0; i < count; i++)
+        has = has || p[i].is_lost;
+    return has;
+}
+
 static uint64_t sum_of_matches(const struct raft *r)
 {
     const struct raft_progress *p;
@@ -166,14 +177,17 @@ static bool look_at(struct watch *a, struct host *h, uint32_t group,
                        .commit = raft_commit(r),
                        .applied = node_applied(h->node, group),
                        .leader = raft_leader(r).node,
-                       .matches = sum_of_matches(r)};
+                       .matches = sum_of_matches(r),
+                       .config = raft_config(r)->index,
+                       .has_lost = has_lost_one(r)};
     if (was->added != is.added)
         *was = (struct claim){.added = is.added};
     if (is.role == RAFT_LEADER)
         check_heard(a, h, group, r);
     if (was->role == is.role && was->term == is.term &&
         was->commit == is.commit && was->applied == is.applied &&
-        was->matches == is.matches && id_equal(was->leader, is.leader))
+        was->matches == is.matches && was->config == is.config &&
+        was->has_lost == is.has_lost && id_equal(was->leader, is.leader))
         return false;
     if (is.role == RAFT_FOLLOWER && !id_is_zero(is.leader))
         watch_note_leader(a, group, is.term, raft_leader(r));
@@ -182,6 +196,8 @@ static bool look_at(struct watch *a, struct host *h, uint32_t group,
     check_config(a, h, group, r);
     check_monotone(a, h, group, was, &is);
     check_order(a, h, group, r, is.applied);
+    if (is.role == RAFT_LEADER)
+        watch_change_led(a, h, group, r, was);
     bool has_begun = is.role == RAFT_LEADER &&
                      (was->role != RAFT_LEADER || was->term != is.term);
     if (has_begun) {
@@ -221,6 +237,9 @@ static void look_at_record(struct watch *a, struct host *h)
                   ull(r->epoch.number));
         return;
     }
+    watch_change_record(a, a->record, r);
+    record_free(a->record);
+    a->record = record_copy(r);
     a->epochs = mem_resize(a->epochs, (a->epoch_count + 1) * sizeof *a->epochs);
     a->epochs[a->epoch_count++] = (struct epoch_seen){r->epoch.number, hash};
     for (uint32_t i = 0; i < r->member_count; i++)

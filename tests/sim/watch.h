@@ -39,6 +39,9 @@ void watch_durable(struct watch *a, struct host *h,
  * commit is under way. */
 bool watch_sent(struct watch *a, struct host *h, const struct host *to,
                 struct span message, enum aim aim);
+/* A message is about to be fed to a node; it has been. */
+void watch_feeds(struct watch *a, struct host *h, struct span message);
+void watch_fed(struct watch *a, struct host *h);
 /* After a turn. True if the host leads a group that it did not lead before. */
 bool watch_wake(struct watch *a, struct host *h);
 

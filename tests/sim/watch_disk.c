@@ -79,6 +79,7 @@ static void appended(struct watch *a, struct host *h, uint32_t group,
     ASSERT(d->is_there && item->index == d->count + 1);
     struct variant *v = watch_variant(gw, item->index, item->term);
     if (v == NULL) {
+        watch_change_stored(a, h, group, item);
         v = new_variant(gw, item, previous, hash);
         a->w->totals.entries++;
     }

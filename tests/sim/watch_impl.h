@@ -3,6 +3,8 @@
  *   watch.c         life, each replica after a turn, questions
  *   watch_disk.c    batches that become durable: what is on which disk
  *   watch_sent.c    messages that leave: votes, leaders, acknowledgements
+ *   watch_change.c  who may be a member of a group, and when that may change
+ *   watch_fed.c     what comes in and must not be heeded
  *   watch_commit.c  what is committed and applied, by whom, on what grounds
  *   watch_view.c    gossip: who thinks whom alive */
 #ifndef TESTS_SIM_WATCH_IMPL_H
@@ -79,6 +81,8 @@ struct claim {
     uint64_t term, commit, applied;
     struct id128 leader;
     uint64_t matches; /* of a leader's followers, added up */
+    uint64_t config;  /* index of the one in force */
+    bool has_lost;    /* a leader believes that a follower has lost its log */
 };
 
 /* What a host last said of another. */
@@ -88,10 +92,16 @@ struct view {
     enum swim_state state;
 };
 
+/* The last that it acknowledged, whatever became of its disk since. */
+struct acked {
+    uint64_t added, term, match;
+};
+
 struct host_watch {
     uint64_t all_at_us; /* when to look at all groups, turn or not */
     struct disk disks[PLAN_GROUPS_MAX];
     struct claim claims[PLAN_GROUPS_MAX];
+    struct acked acked[PLAN_GROUPS_MAX];
     uint64_t newest_boot;
     struct view views[HOSTS_MAX];
     uint64_t news_count; /* of its gossip, when the views were taken */
@@ -109,6 +119,25 @@ struct epoch_seen {
     uint64_t hash;
 };
 
+/* What a message that is being fed must not change. */
+enum unheeded_why {
+    UNHEEDED_NOT, /* it may */
+    UNHEEDED_CALL,
+    UNHEEDED_ANSWER
+};
+/* What a leader counts of a follower. */
+struct counted {
+    uint64_t heard_ms, match, round;
+    bool is_lost;
+};
+struct unheeded {
+    uint32_t group;
+    enum unheeded_why why;
+    uint64_t term; /* before it */
+    struct replica from;
+    struct counted counted; /* before it; of an ANSWER */
+};
+
 struct watch {
     struct world *w;
     struct group_watch groups[PLAN_GROUPS_MAX];
@@ -116,6 +145,9 @@ struct watch {
     struct doings doings;
     struct epoch_seen *epochs;
     size_t epoch_count;
+    struct record *record; /* the newest seen; NULL: none yet */
+    struct unheeded unheeded[PLAN_GROUPS_MAX];
+    uint32_t unheeded_count;
     struct verdict verdicts[ENTRY_COMMANDS_MAX]; /* the references' */
     struct buf images;
 };
@@ -154,6 +186,18 @@ void watch_complete(struct watch *a, struct host *h, uint32_t group,
 /* I4: this is what some replica has made of everything up to the index. */
 void watch_digest(struct watch *a, struct host *h, uint32_t group,
                   uint64_t index, struct hash128 digest);
+
+/* ---- watch_change.c ---------------------------------------------------- */
+
+/* An entry comes to a disk for the first time. */
+void watch_change_stored(struct watch *a, struct host *h, uint32_t group,
+                         const struct item *item);
+/* After a turn of a leader. */
+void watch_change_led(struct watch *a, struct host *h, uint32_t group,
+                      const struct raft *r, const struct claim *was);
+/* A ring record is seen for the first time; `before` is the last one. */
+void watch_change_record(struct watch *a, const struct record *before,
+                         const struct record *next);
 
 /* ---- watch_view.c ------------------------------------------------------ */
 

@@ -67,6 +67,27 @@ static void ack_left(struct watch *a, struct host *h, const struct frame *f)
                   d->count >= f->msg.match,
               "n%u acknowledges entry %llu of group %u, its disk ends at %zu",
               h->index + 1, ull(f->msg.match), f->group.group, d->count);
+    struct acked *acked = &a->hosts[h->index].acked[f->group.group];
+    if (acked->added != d->added || acked->term != f->group.term)
+        *acked = (struct acked){d->added, f->group.term, 0};
+    acked->match = max_u64(acked->match, f->msg.match);
+}
+
+/* L10: its disk hangs, and it would lead for ever without getting on. A tick
+ * sees that, and there is one for each heartbeat. */
+static void heartbeat_left(struct watch *a, struct host *h,
+                           const struct frame *f)
+{
+    struct replica self = {h->id, f->group.from_replica};
+    const struct node_timing *t = &a->w->plan.timing;
+    uint64_t patience = t->election_ms + t->heartbeat_ms + 2;
+    watch_note_leader(a, f->group.group, f->group.term, self);
+    MUST_HOLD(a->w, L10,
+              h->batch == NULL ||
+                  world_ms(a->w) <= h->commit_began_us / 1000 + patience,
+              "n%u, leader of group %u, sends heartbeats; its disk has been "
+              "busy with one commit for an election timeout",
+              h->index + 1, f->group.group);
 }
 
 /* T13: who is invited is in a committed configuration, by the entry that the
@@ -109,7 +130,7 @@ static bool frame_left(struct watch *a, struct host *h, const struct host *to,
     if (f->msg.kind == RAFT_TIMEOUT_NOW)
         a->doings.handed_over = f->group.group;
     if (f->msg.kind == RAFT_HEARTBEAT)
-        watch_note_leader(a, f->group.group, f->group.term, self);
+        heartbeat_left(a, h, f);
     return false;
 }
 

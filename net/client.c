@@ -177,6 +177,8 @@ static bool request_makes_sense(const struct client_request *r)
                r->count_max > 0;
     case CLIENT_LIST:
         return r->name.size <= STREAM_NAME_MAX;
+    case CLIENT_CHANGE:
+        return !id_is_zero(r->change.proposal);
     case CLIENT_JOIN:
         return record_member_fault(&r->member) == NULL;
     }

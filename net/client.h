@@ -41,7 +41,7 @@
 #define CLIENT_OPERATIONS_MAX   1024u
 #define CLIENT_PRODUCERS_MAX    1024u
 #define CLIENT_APPEND_BYTES_MAX (16 * MIB) /* unanswered, of all producers */
-#define CLIENT_TEXT_SIZE        160u
+#define CLIENT_TEXT_SIZE        320u
 
 struct client_contact {
     char address[ADDRESS_MAX + 1];
@@ -73,6 +73,7 @@ enum client_op {
     CLIENT_STATUS,   /* a member -> its status bytes */
     CLIENT_RECORD,   /* a node has confirmed or renewed the record just now */
     CLIENT_JOIN,     /* member -> OK once group 0's leader has appended it */
+    CLIENT_CHANGE,   /* changes of the ring -> the epoch in force after them */
 };
 
 struct client_request {
@@ -88,6 +89,8 @@ struct client_request {
     bool any_replica;     /* READ: spread over replicas; else the leader */
     struct id128 node;    /* STATUS: member asked; zero: a contact */
     struct member member; /* JOIN */
+    struct change_request change; /* CHANGE: its span is copied */
+    struct epoch epoch;           /* CHANGE: made from this one */
 };
 
 struct client_result {
@@ -106,6 +109,7 @@ struct client_result {
     const struct stream_info *streams; /* LIST */
     size_t stream_count;
     struct span bytes;           /* STATUS */
+    struct epoch epoch;          /* CHANGE */
     char text[CLIENT_TEXT_SIZE]; /* the reason in words, for people */
 };
 

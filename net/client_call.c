@@ -42,6 +42,10 @@ struct call *client_call_new(struct client *c, const struct client_request *r)
     struct call *call = call_add(c);
     call->request = *r;
     buf_append(&call->name, r->name.data, r->name.size);
+    if (r->op == CLIENT_CHANGE) {
+        buf_append(&call->name, r->change.changes.data, r->change.changes.size);
+        call->request.change.changes = span_buf(&call->name);
+    }
     call->request.name = span_buf(&call->name);
     uint32_t timeout_ms = r->timeout_ms > 0 ? r->timeout_ms : c->cfg.timeout_ms;
     call->deadline_ms = c->now_ms + timeout_ms;
@@ -136,6 +140,7 @@ static bool changes_something(const struct call *call)
     case CLIENT_CREATE:
     case CLIENT_PRODUCER:
     case CLIENT_JOIN:
+    case CLIENT_CHANGE:
         return true;
     case CLIENT_CONNECT:
     case CLIENT_OPEN:
@@ -149,7 +154,8 @@ static bool changes_something(const struct call *call)
     return false;
 }
 
-/* The group that a call is about; 0 for those about none, and JOIN's. */
+/* The group that a call is about; 0 for those about none, and for those that
+ * the ring's leader answers: JOIN and CHANGE. */
 static uint32_t group_of(const struct client *c, const struct call *call)
 {
     const struct client_request *r = &call->request;
@@ -169,6 +175,7 @@ static uint32_t group_of(const struct client *c, const struct call *call)
     case CLIENT_STATUS:
     case CLIENT_RECORD:
     case CLIENT_JOIN:
+    case CLIENT_CHANGE:
         break;
     }
     return 0;
@@ -251,6 +258,11 @@ static enum err build_request(struct client *c, const struct call *call,
     case CLIENT_JOIN:
         out->op = OP_JOIN;
         out->member = r->member;
+        return ERR_OK;
+    case CLIENT_CHANGE:
+        out->op = OP_CHANGE;
+        out->change = r->change;
+        out->epoch = r->epoch;
         return ERR_OK;
     case CLIENT_CONNECT:
     case CLIENT_RECORD:
@@ -530,6 +542,8 @@ static enum wire_op wire_op_of(enum client_op op)
         return OP_STATUS;
     case CLIENT_JOIN:
         return OP_JOIN;
+    case CLIENT_CHANGE:
+        return OP_CHANGE;
     case CLIENT_CONNECT:
     case CLIENT_RECORD:
         break;
@@ -559,6 +573,9 @@ static void answered_ok(struct client *c, struct call *call,
         return;
     case OP_JOIN:
         (void)finish(c, call, ERR_OK);
+        return;
+    case OP_CHANGE:
+        finish(c, call, ERR_OK)->epoch = c->response.epoch;
         return;
     case OP_NONE:
     case OP_HELLO:

@@ -23,7 +23,7 @@ static_assert(SAME(OK) && SAME(NOT_FOUND) && SAME(TRIMMED) && SAME(DELETED) &&
                   SAME(NO_SPACE) && SAME(BUSY) && SAME(UNAVAILABLE) &&
                   SAME(TIMEOUT) && SAME(DENIED) && SAME(BAD_REQUEST) &&
                   SAME(CORRUPT) && SAME(INCOMPATIBLE) && SAME(FORGOTTEN) &&
-                  SAME(IO) && SAME(DAMAGED) && SAME(UNSAFE),
+                  SAME(REFUSED) && SAME(IO) && SAME(DAMAGED) && SAME(UNSAFE),
               "the installed header has the wire's numbers");
 static_assert(EDDY_SEGMENT_MAX == SEGMENT_BYTES_MAX &&
                   EDDY_ATTRIBUTE_MAX == ATTRIBUTES_BYTES_MAX &&
@@ -460,6 +460,22 @@ enum eddy_error eddy_ring_record(struct eddy *e, bool is_fresh, void **bytes,
     *bytes = encoded.data;
     *size = encoded.size;
     return EDDY_OK;
+}
+
+static void take_epoch(void *context, const struct client_result *r)
+{
+    *(uint64_t *)context = r->epoch.number;
+}
+
+enum eddy_error eddy_ring_change(struct eddy *e,
+                                 const struct change_request *request,
+                                 const struct epoch *made_from,
+                                 uint64_t *epoch_number)
+{
+    struct client_request r = {
+        .op = CLIENT_CHANGE, .change = *request, .epoch = *made_from};
+    *epoch_number = 0;
+    return eddy_do(e, &r, take_epoch, epoch_number);
 }
 
 struct status_wanted {

@@ -75,6 +75,7 @@ enum eddy_error {
     EDDY_CORRUPT = 18, /* no replica gave bytes that match the checksum */
     EDDY_INCOMPATIBLE = 19,
     EDDY_FORGOTTEN = 20,
+    EDDY_REFUSED = 21, /* it would lose a quorum or data */
     EDDY_IO = 64,      /* a file, or the operating system */
     EDDY_DAMAGED = 65, /* the key file makes no sense */
     EDDY_UNSAFE = 67,  /* the key file is open to others */
@@ -244,6 +245,18 @@ enum eddy_error eddy_reader_next(struct eddy_reader *r,
  * one in use. eddy_free(*bytes). */
 enum eddy_error eddy_ring_record(struct eddy *e, bool is_fresh, void **bytes,
                                  size_t *size);
+/* Asks the ring's leader for a change (an administrator's key); `request` is
+ * what net/wire.h calls a change_request, its epoch beside it. *epoch_number is
+ * that of the record in force after it. EDDY_CONFLICT: the ring has moved on
+ * since `request` was made, or something else is staged; EDDY_REFUSED;
+ * NOT_FOUND; EDDY_TIMEOUT: unknown; the same proposal may be asked again, and
+ * gets its first answer. */
+struct change_request;
+struct epoch;
+enum eddy_error eddy_ring_change(struct eddy *e,
+                                 const struct change_request *request,
+                                 const struct epoch *made_from,
+                                 uint64_t *epoch_number);
 /* A member's view of itself, as net/status.h has it; borrowed for the call. */
 typedef void (*eddy_status_fn)(void *context, const uint8_t node[16],
                                enum eddy_error error, const void *bytes,

@@ -121,6 +121,7 @@ enum frame_kind {
     FRAME_FORGOTTEN = 68,    /* to exactly this boot and nonce (T15) */
     FRAME_HELLO = 69,        /* my nonce, at first contact of a boot (S6) */
     FRAME_DEAD = 70,         /* who has been dead to me for out-after (T27) */
+    FRAME_STANDING = 71,     /* on whom the groups that I lead count (T6) */
 };
 
 struct frame_group {
@@ -140,6 +141,16 @@ struct frame_invite {
 struct frame_removed {
     uint64_t commit;      /* as of this committed index ... */
     struct config config; /* ... this is the configuration */
+};
+/* What a leader states of its group: as of its committed log, which bears an
+ * entry of this epoch, the configuration is these slots of the record (those
+ * that the record does not know are left out: who has left, mostly). */
+struct frame_standing {
+    uint32_t group;
+    struct epoch epoch;
+    uint32_t count;
+    uint16_t slots[REPLICAS_MAX];
+    bool is_voter[REPLICAS_MAX];
 };
 struct frame_echo {
     enum wire_lane lane;
@@ -165,7 +176,8 @@ struct frame {
     enum err invite_reply;
     uint64_t ask_added; /* ASK: highest configuration index it knows */
     struct frame_echo echo;
-    struct span bytes;  /* SWIM packet, RECORD; DEAD: node ids, 16 each */
+    struct span bytes;  /* SWIM packet, RECORD; DEAD: node ids, 16 each;
+                           STANDING: walked with wire_standing_next */
     struct epoch epoch; /* RECORD_ASK: newest known */
     uint64_t boot;      /* FORGOTTEN, HELLO */
     uint64_t nonce;     /* FORGOTTEN, HELLO */
@@ -199,6 +211,10 @@ void wire_frame_begin(struct frame_iter *it, const struct wire_in *in);
  * its payload. */
 bool wire_frame_next(struct frame_iter *it, struct frame *out);
 
+/* Appends one to a list of standings; the walk begins with dec_of(list). */
+void wire_standing_write(struct buf *out, const struct frame_standing *s);
+bool wire_standing_next(struct dec *d, struct frame_standing *out);
+
 /* Walks an APPEND's entries; begin with dec_of(frame.entries). */
 struct frame_entry {
     struct span manifest;
@@ -219,12 +235,34 @@ enum wire_op {
     OP_READ = 7,     /* segments; any replica may say yes */
     OP_LIST = 8,     /* streams of one group by name, linearizable (leader) */
     OP_STATUS = 9,   /* a node's own view */
+    OP_CHANGE = 10,  /* what an operator changes in the ring (group 0's
+                        leader; admin only) */
+};
+
+enum change_act {
+    ACT_STAGE = 1,  /* add the changes to the staged plan */
+    ACT_CLEAR = 2,  /* drop the staged plan */
+    ACT_COMMIT = 3, /* carry the staged plan out */
+    ACT_NOW = 4,    /* stage and carry out; nothing else may be staged */
+};
+
+struct change_request {
+    enum change_act act;
+    struct id128 proposal; /* random: a repeat gets the first answer (T26) */
+    /* The table that the operator was shown; COMMIT and NOW fail if the
+     * leader's would be another. Zero: none was shown. */
+    struct hash128 digest;
+    bool is_forced; /* what record_may_go_on refuses, and REMOVE of a member
+                       that groups count on, is done nevertheless */
+    uint32_t count; /* STAGE, NOW: 1 .. CHANGES_MAX */
+    struct span changes; /* encoded; walked with wire_change_next */
 };
 
 struct request {
     enum wire_op op;
-    uint32_t group;       /* all but HELLO, RECORD, JOIN, STATUS */
-    struct epoch epoch;   /* RECORD: newest known */
+    uint32_t group;     /* all but HELLO, RECORD, JOIN, STATUS, CHANGE */
+    struct epoch epoch; /* RECORD: newest known; CHANGE: made from this one */
+    struct change_request change; /* CHANGE */
     struct member member; /* JOIN (wanted and seen are not on the wire) */
     /* COMMANDS: made with struct commands_builder; its count and payload */
     struct span commands;
@@ -263,6 +301,8 @@ struct response {
     struct span streams;
     uint32_t stream_count;
     bool has_more; /* LIST */
+    /* CHANGE: in force after it */
+    struct epoch epoch;
     /* READ: segments of ascending seq without a gap; the payload holds their
      * bytes. Encoded, walked with wire_segment_next. */
     struct span segments;
@@ -297,6 +337,10 @@ void wire_commands_free(struct commands_builder *b);
  * fits), or TOO_LARGE past the limits of one entry: send, and begin another. */
 NODISCARD enum err wire_commands_add(struct commands_builder *b,
                                      const struct command *c);
+
+/* Encodes a list of changes, and walks one: begin with dec_of(list). */
+void wire_change_write(struct buf *out, const struct change *c);
+bool wire_change_next(struct dec *d, struct change *out);
 
 /* Walks the commands of a request that was read; the n-th has ordinal n. */
 struct commands_iter {

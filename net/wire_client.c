@@ -9,6 +9,7 @@
  * cannot fail. */
 #include "net/wire.h"
 
+#include "net/wire_ring.h"
 #include "ring/codec.h"
 
 #define COMMANDS_BYTES_MAX (ENTRY_MANIFEST_BYTES_MAX - ENTRY_HEADER_BYTES)
@@ -183,6 +184,9 @@ static void put_request(struct enc *e, const struct request *r)
         enc_string(e, r->after);
         enc_u32(e, r->count_max);
         return;
+    case OP_CHANGE:
+        wire_ring_put_change(e, r);
+        return;
     }
 }
 
@@ -221,7 +225,7 @@ static void get_commands(struct dec *d, size_t payload_bytes, struct request *r)
 
 static bool op_is_known(uint16_t number)
 {
-    return number <= OP_STATUS;
+    return number <= OP_CHANGE;
 }
 
 /* Without a cluster: only a client that knows nothing yet. To no node in
@@ -276,6 +280,9 @@ enum err wire_request_read(const struct wire_in *in, struct request *out)
         out->name = get_string(&d, STREAM_NAME_MAX);
         out->after = get_string(&d, STREAM_NAME_MAX);
         out->count_max = dec_u32(&d);
+        break;
+    case OP_CHANGE:
+        wire_ring_get_change(&d, out);
         break;
     }
     return dec_done(&d) ? ERR_OK : ERR_BAD_REQUEST;
@@ -577,6 +584,9 @@ static void put_response_body(struct enc *e, const struct response *r)
         enc_u32(e, r->segment_count);
         enc_bytes(e, r->segments.data, r->segments.size);
         return;
+    case OP_CHANGE:
+        enc_epoch(e, r->epoch);
+        return;
     }
 }
 
@@ -682,6 +692,9 @@ static void get_response_body(struct dec *d, const struct wire_in *in,
         return;
     case OP_READ:
         get_segments(d, in->payload.size, out);
+        return;
+    case OP_CHANGE:
+        out->epoch = dec_epoch(d);
         return;
     }
 }

@@ -7,6 +7,7 @@
  * same fields in the same order. */
 #include "net/wire.h"
 
+#include "net/wire_ring.h"
 #include "ring/codec.h"
 
 #define FRAME_HEAD_BYTES   12u
@@ -173,6 +174,7 @@ static void put_body(struct enc *e, const struct frame *f)
     case FRAME_SWIM:
     case FRAME_RECORD:
     case FRAME_DEAD:
+    case FRAME_STANDING:
         enc_bytes(e, f->bytes.data, f->bytes.size);
         return;
     case FRAME_ECHO:
@@ -433,7 +435,7 @@ static struct span get_rest(struct dec *d, size_t size_max)
 static bool kind_is_known(uint16_t kind)
 {
     return (kind >= FRAME_RAFT_FIRST && kind <= FRAME_REMOVED) ||
-           (kind >= FRAME_SWIM && kind <= FRAME_DEAD);
+           (kind >= FRAME_SWIM && kind <= FRAME_STANDING);
 }
 
 /* False: the body makes no sense. `out` has kind and payload already. */
@@ -474,6 +476,9 @@ static bool get_body(struct dec *d, struct frame *out)
         out->bytes = get_rest(d, MEMBERS_MAX * sizeof(struct id128));
         if (out->bytes.size % sizeof(struct id128) != 0)
             dec_fail(d);
+        break;
+    case FRAME_STANDING:
+        out->bytes = wire_ring_get_standings(d);
         break;
     case FRAME_ECHO:
         out->echo = get_echo(d);

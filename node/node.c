@@ -174,6 +174,7 @@ struct node *node_new(const struct node_cfg *cfg, uint64_t now_ms,
     node_queue_init(&n->effects, sizeof(struct node_effect));
     node_queue_init(&n->dirty, sizeof(uint32_t));
     node_queue_init(&n->joinings, sizeof(struct joining));
+    node_queue_init(&n->changings, sizeof(struct changing));
     node_queue_init(&n->extras, sizeof(struct extra));
     node_queue_init(&n->sweeps, sizeof(struct sweep));
     node_queue_init(&n->readings, sizeof(struct reading));
@@ -213,6 +214,7 @@ void node_free(struct node *n)
     for (uint32_t i = 0; i < n->group_count; i++)
         node_group_free(n, n->groups[i]);
     mem_free(n->groups);
+    mem_free(n->standings);
     free_effects(n); /* those too that the groups' clients would get */
     while (n->readings.count > 0) {
         struct reading *r = node_queue_at(&n->readings, 0);
@@ -229,6 +231,7 @@ void node_free(struct node *n)
     node_queue_free(&n->effects);
     node_queue_free(&n->dirty);
     node_queue_free(&n->joinings);
+    node_queue_free(&n->changings);
     node_queue_free(&n->sweeps);
     node_queue_free(&n->readings);
     ASSERT(n->pool.live == 0);

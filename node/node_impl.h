@@ -243,6 +243,16 @@ struct joining {
     uint64_t index, term; /* proposed there; 0: not yet */
 };
 
+/* An operator's request that waits for its record. */
+struct changing {
+    uint64_t connection, number;
+    struct epoch made_from;
+    struct change_request request; /* its changes are in `changes` */
+    uint8_t changes[CHANGES_MAX * CHANGE_BYTES_MAX];
+    size_t changes_size;
+    uint64_t index, term; /* proposed there; 0: not yet */
+};
+
 /* ---- the node ---------------------------------------------------------- */
 
 struct node {
@@ -268,6 +278,9 @@ struct node {
     struct record *ring;     /* group 0's applied state, if hosted */
     uint64_t confirmed_ms;   /* last word of group 0's quorum; 0: never */
     struct queue joinings;
+    struct queue changings;           /* struct changing */
+    struct frame_standing *standings; /* by group; count 0: not stated */
+    uint64_t standing_told_ms;
     uint64_t joining_since_ms;
     uint64_t record_proposed_ms;
     uint64_t record_index, record_term; /* under way; 0: none */
@@ -404,6 +417,15 @@ void node_ring_deposed(struct node *n);
 void node_ring_gone(struct node *n); /* group 0's replica goes away */
 void node_ring_join(struct node *n, uint64_t connection, uint64_t number,
                     const struct member *m);
+/* Leads group 0, and has its state. */
+bool node_ring_leads(const struct node *n);
+/* MOVED, to whoever should know who leads the ring. */
+void node_ring_refuse(struct node *n, uint64_t connection, uint64_t number,
+                      enum wire_op op);
+/* Proposes the next record, made from group 0's applied state; borrowed. False
+ * if it cannot be proposed now. */
+bool node_ring_propose(struct node *n, struct group *g,
+                       const struct record *next, struct id128 proposal);
 void node_ring_ask(struct node *n, struct peer *p);
 void node_ring_received(struct node *n, struct span bytes);
 void node_ring_swim(struct node *n);
@@ -417,6 +439,36 @@ void node_out_reported(struct node *n, const struct peer *p, struct span ids);
  * up again. *next is made as a copy of n->ring if it is NULL and needed. */
 void node_out_judge(struct node *n, const struct group *g,
                     struct record **next);
+
+/* T28: where a group counts on a member still, the fold shall start from the
+ * group's configuration instead of its row. */
+void node_out_keep_rows(const struct node *n, struct record *next,
+                        uint16_t slot);
+
+/* ---- node_standing.c --------------------------------------------------- */
+
+void node_standing_tick(struct node *n);
+void node_standing_received(struct node *n, struct span list);
+/* Groups that count on a member that was sent away, or have not stated yet
+ * that they do not. Only where group 0's state is (n->ring). */
+uint32_t node_standing_holders(const struct node *n, uint16_t slot);
+/* The fewest voters that a partition has, as far as is stated. */
+uint32_t node_standing_voters(const struct node *n);
+/* What was last stated of a group, or NULL. */
+const struct frame_standing *node_standing(const struct node *n,
+                                           uint32_t group);
+/* A leader lets its group's log bear the epoch that sent somebody away. */
+void node_standing_mark(struct node *n, struct group *g);
+
+/* ---- node_admin.c ------------------------------------------------------ */
+
+void node_admin_change(struct node *n, uint64_t connection, uint64_t number,
+                       const struct request *r);
+/* Makes records of the requests that wait, until one is proposed. */
+void node_admin_propose(struct node *n, struct group *g);
+void node_admin_applied(struct node *n, const struct item *item,
+                        const struct proposal_answer *a);
+void node_admin_deposed(struct node *n);
 
 /* ---- node_walk.c ------------------------------------------------------- */
 

@@ -122,27 +122,24 @@ static struct record *copy_once(const struct node *n, struct record **next)
 }
 
 /* T28: a group that has not removed the old voter yet keeps it: the fold
- * starts from the group's configuration, as far as it is known here. The
+ * starts from the group's configuration, as its leader has stated it. The
  * newcomer that was meant to replace it is the one to go. */
-static void keep_rows(const struct node *n, struct record *next,
-                      struct id128 node)
+void node_out_keep_rows(const struct node *n, struct record *next,
+                        uint16_t slot)
 {
     for (uint32_t g = 0; g < n->group_count; g++) {
-        if (n->groups[g] == NULL)
-            continue;
-        const struct config *c = raft_committed_config(n->groups[g]->raft);
-        const struct config_member *old = config_find_node(c, node);
-        if (old == NULL || !old->is_voter)
-            continue;
-        uint16_t row[REPLICATION_MAX];
-        uint32_t count = 0;
-        row[count++] = record_slot(next, node);
-        for (uint32_t i = 0; i < c->count && count < next->copies; i++) {
-            uint16_t slot = record_slot(next, c->members[i].replica.node);
-            if (c->members[i].is_voter && slot != SLOT_NONE && slot != row[0])
-                row[count++] = slot;
+        const struct frame_standing *s = node_standing(n, g);
+        uint16_t row[REPLICATION_MAX] = {slot};
+        uint32_t count = 1;
+        bool is_kept = false;
+        for (uint32_t i = 0; s != NULL && i < s->count; i++) {
+            bool is_voter = s->is_voter[i];
+            is_kept = is_kept || (is_voter && s->slots[i] == slot);
+            if (is_voter && s->slots[i] != slot && count < next->copies)
+                row[count++] = s->slots[i];
         }
-        record_set_row(next, g, row, count);
+        if (is_kept)
+            record_set_row(next, g, row, count);
     }
 }
 
@@ -167,7 +164,7 @@ void node_out_judge(struct node *n, const struct group *g, struct record **next)
                                  slots);
     for (uint32_t i = 0; i < count; i++) {
         record_see(copy_once(n, next), slots[i], SEEN_UP, n->wall_ms);
-        keep_rows(n, *next, n->ring->members[slots[i]].node);
+        node_out_keep_rows(n, *next, slots[i]);
         node_log(n, NODE_INFO, "node %s is back in the ring",
                  n->ring->members[slots[i]].name);
     }

@@ -17,6 +17,8 @@
  * another security (PITFALLS B2.8): a peer silent for so long is connected
  * anew. */
 #define SILENT_MS 15000u
+/* Who has left and comes again is a peer for so long, to be told so. */
+#define FAREWELL_MS 30000u
 
 struct peer *node_peer(const struct node *n, struct id128 node)
 {
@@ -90,6 +92,18 @@ static void link_peer(struct node *n, struct peer *p)
     e->key = mem_copy(p->key, KEY_BYTES);
 }
 
+static bool has_left(const struct node *n, const struct peer *p)
+{
+    return n->record->members[p->slot].wanted == WANTED_LEFT;
+}
+
+static void peer_remove(struct node *n, size_t at)
+{
+    node_push(n, NODE_DO_PEER_GONE)->node = n->peers[at]->node;
+    peer_free(n->peers[at]);
+    n->peers[at] = n->peers[--n->peer_count];
+}
+
 void node_peers_update(struct node *n)
 {
     for (uint16_t slot = 0; slot < n->record->member_count; slot++) {
@@ -102,14 +116,40 @@ void node_peers_update(struct node *n)
         link_peer(n, p);
     }
     for (size_t i = 0; i < n->peer_count;) {
-        struct peer *p = n->peers[i];
-        if (n->record->members[p->slot].wanted != WANTED_LEFT) {
+        if (has_left(n, n->peers[i]))
+            peer_remove(n, i);
+        else
             i++;
+    }
+}
+
+/* ---- who has left ------------------------------------------------------ */
+
+/* It comes again and does not know yet: a peer that is only told so. None is
+ * told because of a record alone (T6): no group counts on it any more. */
+static struct peer *peer_that_left(struct node *n, struct id128 node)
+{
+    uint16_t slot = record_slot(n->record, node);
+    if (slot == SLOT_NONE || n->record->members[slot].seen != SEEN_GONE)
+        return NULL;
+    struct peer *p = peer_new(n, slot);
+    link_peer(n, p);
+    return p;
+}
+
+/* Exactly the process that said hello is told (T15). */
+static void say_farewell(struct node *n, struct peer *p,
+                         const struct wire_in *in)
+{
+    struct frame_iter it;
+    struct frame f;
+    wire_frame_begin(&it, in);
+    while (wire_frame_next(&it, &f)) {
+        if (f.kind != FRAME_HELLO || f.boot != in->header.boot)
             continue;
-        }
-        node_push(n, NODE_DO_PEER_GONE)->node = p->node;
-        peer_free(p);
-        n->peers[i] = n->peers[--n->peer_count];
+        struct frame told = {
+            .kind = FRAME_FORGOTTEN, .boot = f.boot, .nonce = f.nonce};
+        node_peer_frame(n, p, &told);
     }
 }
 
@@ -407,6 +447,13 @@ static void echo_received(struct node *n, struct peer *p,
 
 void node_peers_tick(struct node *n)
 {
+    for (size_t i = 0; i < n->peer_count;) {
+        if (has_left(n, n->peers[i]) &&
+            node_has_timed_out(n->now_ms, n->peers[i]->known_ms, FAREWELL_MS))
+            peer_remove(n, i);
+        else
+            i++;
+    }
     for (size_t i = 0; i < n->peer_count; i++) {
         struct peer *p = n->peers[i];
         link_peer(n, p);
@@ -560,6 +607,9 @@ static void frame_received(struct node *n, struct peer *p, struct frame *f,
     case FRAME_DEAD:
         node_out_reported(n, p, f->bytes);
         return;
+    case FRAME_STANDING:
+        node_standing_received(n, f->bytes);
+        return;
     case FRAME_RAFT_FIRST:
     case FRAME_RAFT_LAST:
         break;
@@ -606,6 +656,8 @@ static struct peer *sender(struct node *n, const struct wire_in *in,
         return NULL;
     struct peer *p = node_peer(n, h->from);
     if (p == NULL)
+        p = peer_that_left(n, h->from);
+    if (p == NULL)
         return NULL;
     if (key == NULL ? !n->record->is_insecure
                     : memcmp(key, p->key, KEY_BYTES) != 0)
@@ -625,6 +677,10 @@ void node_recv_peer(struct node *n, struct span message, uint64_t handle,
         return;
     }
     n->has_work = true;
+    if (has_left(n, p)) {
+        say_farewell(n, p, &in);
+        return;
+    }
     if (node_boots_is_former(p, &in.header)) {
         n->dropped++;
         node_boots_answer(n, p, &in);

@@ -41,6 +41,7 @@ static void open_groups(struct node *n)
 {
     n->group_count = n->record->partitions + 1;
     n->groups = mem_alloc(n->group_count * sizeof(struct group *));
+    n->standings = mem_alloc(n->group_count * sizeof *n->standings);
 }
 
 /* Takes the record over. `is_stored`: it came from the own disk. */
@@ -163,6 +164,7 @@ static bool apply_record(struct node *n, struct group *g, struct item *item)
     if (n->record_index == item->index && n->record_term == item->term)
         n->record_index = 0;
     answer_joins(n, item, answer.err);
+    node_admin_applied(n, item, &answer);
     /* Published only once applied (T26). */
     if (epoch_compare(n->ring->epoch, n->record->epoch) <= 0)
         return true;
@@ -203,14 +205,13 @@ static struct id128 random_id(struct node *n)
     return id;
 }
 
-/* The next record, made from group 0's applied state; borrowed. False if it
- * could not be proposed now. */
-static bool propose(struct node *n, struct group *g, const struct record *next)
+bool node_ring_propose(struct node *n, struct group *g,
+                       const struct record *next, struct id128 proposal)
 {
     struct buf bytes = {0};
     struct buf manifest = {0};
     record_encode(next, &bytes);
-    struct entry_record e = {random_id(n), n->ring->epoch, span_buf(&bytes)};
+    struct entry_record e = {proposal, n->ring->epoch, span_buf(&bytes)};
     struct entry_stamp stamp = {n->record->epoch, n->record->level, n->wall_ms};
     entry_build_record(&manifest, stamp, &e);
     struct item *item = item_new(&n->pool, span_buf(&manifest), NULL, 0);
@@ -275,7 +276,7 @@ static void propose_joins(struct node *n, struct group *g)
         const char *fault = record_fault(next);
         if (fault != NULL) {
             refuse_joins(n, fault);
-        } else if (propose(n, g, next)) {
+        } else if (node_ring_propose(n, g, next, random_id(n))) {
             for (size_t i = 0; i < n->joinings.count; i++) {
                 struct joining *j = node_queue_at(&n->joinings, i);
                 j->index = n->record_index;
@@ -300,17 +301,46 @@ static void see_newcomers(struct node *n, struct record **next)
     }
 }
 
+/* Who was sent away has left once no group counts on it any more (T6). */
+static void see_gone(struct node *n, struct record **next)
+{
+    for (uint16_t i = 0; i < n->ring->member_count; i++) {
+        const struct member *m = &n->ring->members[i];
+        if (m->wanted == WANTED_IN || m->seen == SEEN_GONE ||
+            node_standing_holders(n, i) > 0)
+            continue;
+        if (*next == NULL)
+            *next = record_copy(n->ring);
+        record_see_gone(*next, i, n->wall_ms);
+        node_log(n, NODE_INFO, "node %s has left: no group counts on it",
+                 m->name);
+    }
+}
+
+/* T3: a raised N asks for more disks only once every group has them. */
+static void raise_acks(struct node *n, struct record **next)
+{
+    uint32_t acks = record_majority(n->ring->copies);
+    if (n->ring->acks >= acks || node_standing_voters(n) < acks)
+        return;
+    if (*next == NULL)
+        *next = record_copy(n->ring);
+    (*next)->acks = acks;
+}
+
 /* What automation has to say, all of it in one record (T34). */
 static void propose_seen(struct node *n, struct group *g)
 {
     struct record *next = NULL;
     see_newcomers(n, &next);
     node_out_judge(n, g, &next);
+    see_gone(n, &next);
+    raise_acks(n, &next);
     if (next == NULL)
         return;
     record_advance(next, n->wall_ms);
     if (record_fault(next) == NULL)
-        (void)propose(n, g, next);
+        (void)node_ring_propose(n, g, next, random_id(n));
     record_free(next);
 }
 
@@ -323,8 +353,12 @@ void node_ring_tick(struct node *n)
             n->confirmed_ms = heard;
     }
     node_out_tick(n);
+    node_standing_tick(n);
     if (g == NULL || !node_group_is_leading(g) || n->ring == NULL ||
         n->record_index != 0)
+        return;
+    node_admin_propose(n, g);
+    if (n->record_index != 0)
         return;
     if (n->joinings.count > 0) {
         if (node_has_timed_out(n->now_ms, n->joining_since_ms,
@@ -342,6 +376,7 @@ void node_ring_deposed(struct node *n)
 {
     struct group *g = node_group(n, 0);
     n->record_index = 0;
+    node_admin_deposed(n);
     while (n->joinings.count > 0) {
         struct joining *j = node_queue_at(&n->joinings, 0);
         enum err err = j->index == 0 ? ERR_MOVED : ERR_TIMEOUT;
@@ -360,25 +395,49 @@ void node_ring_gone(struct node *n)
     n->ring = NULL;
 }
 
+bool node_ring_leads(const struct node *n)
+{
+    const struct group *g = node_group(n, 0);
+    return g != NULL && node_group_is_leading(g) && n->ring != NULL;
+}
+
+/* Who should know who leads the ring. */
+static struct id128 ring_hint(const struct node *n)
+{
+    const struct group *g = node_group(n, 0);
+    uint32_t count;
+    const uint16_t *row = record_row(n->record, 0, &count);
+    return g == NULL ? n->record->members[row[0]].node : node_group_hint(g);
+}
+
+void node_ring_refuse(struct node *n, uint64_t connection, uint64_t number,
+                      enum wire_op op)
+{
+    node_refuse(n, connection, number, op, ERR_MOVED, ring_hint(n),
+                "another node leads the ring");
+}
+
+/* The member stands in the record as it says itself. */
+static bool is_known(const struct node *n, const struct member *m)
+{
+    uint16_t slot = record_slot(n->ring, m->node);
+    if (slot == SLOT_NONE)
+        return false;
+    const struct member *old = &n->ring->members[slot];
+    return old->wanted != WANTED_LEFT && old->level == m->level &&
+           memcmp(old->public_key, m->public_key, KEY_BYTES) == 0 &&
+           strcmp(old->client_address, m->client_address) == 0 &&
+           strcmp(old->peer_address, m->peer_address) == 0;
+}
+
 void node_ring_join(struct node *n, uint64_t connection, uint64_t number,
                     const struct member *m)
 {
-    struct group *g = node_group(n, 0);
-    if (g == NULL || !node_group_is_leading(g) || n->ring == NULL) {
-        node_refuse(
-            n, connection, number, OP_JOIN, ERR_MOVED,
-            g == NULL
-                ? n->record
-                      ->members[record_row(n->record, 0, &(uint32_t){0})[0]]
-                      .node
-                : node_group_hint(g),
-            "another node leads the ring");
+    if (!node_ring_leads(n)) {
+        node_ring_refuse(n, connection, number, OP_JOIN);
         return;
     }
-    uint16_t slot = record_slot(n->ring, m->node);
-    if (slot != SLOT_NONE && n->ring->members[slot].wanted != WANTED_LEFT &&
-        memcmp(n->ring->members[slot].public_key, m->public_key, KEY_BYTES) ==
-            0) {
+    if (is_known(n, m)) {
         struct response r = {.op = OP_JOIN, .err = ERR_OK};
         node_respond(n, connection, number, &r);
         return;

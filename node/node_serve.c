@@ -489,6 +489,7 @@ static void answer_question(struct node *n, struct group *g,
     case OP_JOIN:
     case OP_COMMANDS:
     case OP_STATUS:
+    case OP_CHANGE:
         break;
     }
     ASSERT(!"no question of this kind is ever kept");
@@ -733,6 +734,8 @@ static uint32_t rights_needed(enum wire_op op)
         return RIGHT_READ | RIGHT_WRITE | RIGHT_ADMIN | RIGHT_JOIN;
     case OP_JOIN:
         return RIGHT_JOIN | RIGHT_ADMIN;
+    case OP_CHANGE:
+        return RIGHT_ADMIN;
     case OP_COMMANDS:
         return RIGHT_WRITE | RIGHT_ADMIN;
     case OP_OPEN:
@@ -847,6 +850,8 @@ void node_recv_client(struct node *n, uint64_t connection, struct span message,
         answer_self(n, &in, &r, connection);
     else if (r.op == OP_JOIN)
         node_ring_join(n, connection, in.header.number, &r.member);
+    else if (r.op == OP_CHANGE)
+        node_admin_change(n, connection, in.header.number, &r);
     else
         group_request(n, &in, &r, connection, handle);
 }

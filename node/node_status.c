@@ -66,7 +66,8 @@ const char *node_reason(const struct node *n, uint32_t group)
 size_t node_backlog(const struct node *n)
 {
     size_t count = n->effects.count + n->extras.count + n->sweeps.count +
-                   n->readings.count + n->joinings.count + n->hard_waiting;
+                   n->readings.count + n->joinings.count + n->changings.count +
+                   n->hard_waiting;
     for (size_t i = 0; i < n->peer_count; i++)
         count += n->peers[i]->sent.count + n->peers[i]->waiting.count;
     for (uint32_t i = 0; i < n->group_count; i++) {

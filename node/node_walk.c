@@ -142,6 +142,8 @@ static void walk(struct node *n, struct group *g)
     struct walk_step step = walk_next(&view);
     g->walk_reason = step.reason;
     take_step(n, g, &step);
+    if (step.kind == WALK_DONE || step.kind == WALK_WAIT)
+        node_standing_mark(n, g);
 }
 
 /* Learners that have not answered yet are invited, once the entry that adds

@@ -48,6 +48,7 @@ _Noreturn void assert_failed(const char *cond, const char *file, int line)
     X(CORRUPT, 18, "no", "the bytes do not match their checksum")              \
     X(INCOMPATIBLE, 19, "no", "the versions do not fit")                       \
     X(FORGOTTEN, 20, "no", "the cluster has removed this node")                \
+    X(REFUSED, 21, "no", "refused: it would lose a quorum or data")            \
     /* below: never on the wire */                                             \
     X(IO, 64, "?", "the operating system refused")                             \
     X(DAMAGED, 65, "no", "the data folder is damaged")                         \

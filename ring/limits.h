@@ -42,6 +42,8 @@
 #define KEYS_MAX         256u
 #define RECORD_BYTES_MAX (512 * KIB)
 #define RECORD_PROPOSALS 64u /* remembered answers (T26) */
+#define CHANGES_MAX      64u /* in a staged plan */
+#define WEIGHT_MAX       100000u
 #define WEIGHT_DEFAULT   100u
 #define OUT_PERCENT      10u /* of the members may go out by themselves (T27) */
 #define OUT_STREAK_MAX   7u  /* counted; each doubles the wait (T28) */

@@ -500,14 +500,21 @@ void placement_fold_ring(const uint16_t *now,
 {
     ASSERT(count <= MEMBERS_MAX);
     struct placement_member equals[MEMBERS_MAX];
+    bool has_eligible = false;
+    for (size_t i = 0; i < count; i++)
+        has_eligible = has_eligible || members[i].is_eligible;
+    /* Who is not listed keeps no seat. */
+    size_t listed = 0;
     for (size_t i = 0; i < count; i++) {
-        equals[i] = members[i];
-        equals[i].weight = 1;
+        if (has_eligible && members[i].is_leaving)
+            continue;
+        equals[listed] = members[i];
+        equals[listed++].weight = 1;
     }
     uint16_t row[REPLICATION_MAX];
     memcpy(row, now, sizeof row);
     struct placement_table t = {1, REPLICATION_MAX, row};
-    placement_fold(&t, equals, count, ring_voters(now, members, count), &t);
+    placement_fold(&t, equals, listed, ring_voters(now, equals, listed), &t);
     memcpy(next, row, sizeof row);
 }
 

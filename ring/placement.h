@@ -73,6 +73,8 @@ struct placement_member {
     uint16_t slot;    /* its index in the record, < MEMBERS_MAX, unique */
     bool is_eligible; /* may hold replicas: wanted in, seen up or joining */
     bool takes_new;   /* false (unfit, full): may keep rows, gets no new ones */
+    bool is_leaving;  /* by the operator's wish: keeps no seat in group 0's
+                         row for its being a voter there */
     uint16_t zone;    /* a node without a zone has a number of its own */
     uint32_t weight;  /* > 0; in relation to the others, 100 by default */
     uint64_t hash;    /* of the node id: ties */
@@ -106,7 +108,8 @@ void placement_fold(const struct placement_table *now,
  * Eligible voters stay, new ones are drawn by rendezvous hash and spread over
  * zones, weights do not count. An ineligible voter keeps its seat where the
  * row would otherwise fall below three, and one does where it would fall from
- * five to three. */
+ * five to three; but one that is leaving keeps none, or it would never have
+ * left. */
 void placement_fold_ring(const uint16_t *now,
                          const struct placement_member *members, size_t count,
                          uint16_t *next);

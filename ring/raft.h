@@ -215,7 +215,8 @@ void raft_step_down(struct raft *r, uint64_t now_ms);
 /* Campaign at once (tests, and a lone founder). */
 void raft_campaign(struct raft *r, uint64_t now_ms);
 
-/* Appends a COMMANDS or RECORD entry; numbers the manifest; on OK takes over
+/* Appends a COMMANDS or RECORD entry, or a NOOP that shall bear its stamp;
+ * numbers the manifest; on OK takes over
  * the item (which the caller has just made, refs == 1, unnumbered) and sets
  * index and term. MOVED: not the leader. UNAVAILABLE: no entry of the own
  * term committed yet, or leadership is being handed over. On error the item

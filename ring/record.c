@@ -148,6 +148,7 @@ void record_begin(struct record *r, const struct member *founder,
     r->members[0].seen = SEEN_UP;
     r->members[0].seen_since_ms = now_ms;
     r->members[0].out_streak = 0;
+    r->members[0].wanted_since = 1;
     r->row_count = r->partitions + 1;
     r->row_slots = mem_alloc(rows_size(r));
     for (uint32_t group = 0; group < r->row_count; group++)
@@ -193,6 +194,7 @@ enum err record_join(struct record *r, const struct member *m, uint64_t now_ms)
     member->seen = SEEN_JOINING;
     member->seen_since_ms = now_ms;
     member->out_streak = 0;
+    member->wanted_since = r->epoch.number + 1;
     return ERR_OK;
 }
 
@@ -217,6 +219,18 @@ void record_see(struct record *r, uint16_t slot, enum member_seen seen,
     }
     m->seen = seen;
     m->seen_since_ms = now_ms;
+}
+
+void record_see_gone(struct record *r, uint16_t slot, uint64_t now_ms)
+{
+    ASSERT(slot < r->member_count);
+    struct member *m = &r->members[slot];
+    ASSERT(m->wanted != WANTED_IN);
+    if (m->wanted == WANTED_DRAINING) {
+        m->wanted = WANTED_LEFT;
+        m->wanted_since = r->epoch.number + 1;
+    }
+    record_see(r, slot, SEEN_GONE, now_ms);
 }
 
 enum err record_allow(struct record *r, const struct client_key *key)
@@ -273,6 +287,7 @@ static size_t list_members(const struct record *r,
             .slot = (uint16_t)i,
             .is_eligible = record_is_eligible(m),
             .takes_new = m->seen != SEEN_UNFIT,
+            .is_leaving = m->wanted == WANTED_DRAINING,
             .zone = zone_of(r, i),
             .weight = m->weight,
             .hash = hash64(span_of(m->node.bytes, sizeof m->node.bytes)),
@@ -401,7 +416,8 @@ static bool keeps_members(const struct record *now, const struct record *next)
         const struct member *new = &next->members[i];
         if (!id_equal(old->node, new->node) ||
             memcmp(old->public_key, new->public_key, KEY_BYTES) != 0 ||
-            (old->wanted == WANTED_LEFT && new->wanted != WANTED_LEFT))
+            (old->wanted == WANTED_LEFT && new->wanted != WANTED_LEFT) ||
+            (old->seen == SEEN_GONE && new->seen != SEEN_GONE))
             return false;
     }
     return true;

@@ -14,7 +14,13 @@
  *
  * Members keep their slot (index in `members`) for ever; the table's rows are
  * slots. Two fields say how a member stands, and automation writes only the
- * second (T26): `wanted` is the operator's, `seen` is automatic.
+ * second (T26): `wanted` is the operator's, `seen` is automatic. One step is
+ * shared: who drains has left once no group counts on it any more (T6), and
+ * that is written by the leader that has seen it; the operator asked for it.
+ *
+ *   in <--add-- draining --every group says so--> left, gone
+ *      --drain->    |                              ^
+ *                   +--remove--> left --the same---+
  *
  * Bytes (little-endian, canonical: one record, one encoding):
  *
@@ -27,11 +33,12 @@
  *               2 PLACE     zone, client address, peer address strings,
  *                           weight u32
  *               3 STANDING  level u16, wanted u8, seen u8, out streak u8,
- *                           seen since u64
+ *                           seen since u64, wanted since u64
  *   4 KEYS      count u32, then for each a tag 1, in it the tag
  *               1 KEY       public key 32, rights u32, name string
  *   5 TABLE     row count u32, then for each row: count u8, slots u16
  *   6 ANSWERS   count u32, then for each: proposal 16, err u8, epoch 16
+ *   7 PLAN      count u32, then the changes (ring/change.h)
  *
  * A tag that is not known is refused, not skipped: whoever skipped it would
  * lose it at the next change. New tags come with a new feature level, which
@@ -40,6 +47,7 @@
 #ifndef RING_RECORD_H
 #define RING_RECORD_H
 
+#include "ring/change.h"
 #include "ring/entry.h"
 
 #define KEY_BYTES 32u        /* a CURVE public key */
@@ -51,6 +59,8 @@ enum member_seen {
     SEEN_UP = 2,
     SEEN_OUT = 3,   /* dead for out-after: its replicas are replaced */
     SEEN_UNFIT = 4, /* up, but takes no new replicas (L5) */
+    SEEN_GONE = 5,  /* has left, and no group counts on it: it may be told
+                       FORGOTTEN (T6) */
 };
 
 struct member {
@@ -67,6 +77,7 @@ struct member {
     uint8_t out_streak;     /* times it went out with less than a day between:
                                doubles the wait before it is up again (T28) */
     uint64_t seen_since_ms; /* wall clock of the record that changed it */
+    uint64_t wanted_since;  /* number of the epoch that changed `wanted` */
 };
 
 enum rights {
@@ -110,6 +121,9 @@ struct record {
      * at row_slots[g * REPLICATION_MAX]; SLOT_NONE behind its last slot. */
     uint32_t row_count; /* Q + 1 */
     uint16_t *row_slots;
+    /* The staged plan: nothing of it is carried out yet. */
+    uint32_t change_count; /* <= CHANGES_MAX */
+    struct change changes[CHANGES_MAX];
     /* Memory of group 0 for T26, no part of what the ring has decided: it may
      * differ between two copies of one epoch. */
     uint32_t answer_count; /* <= RECORD_PROPOSALS, oldest first */
@@ -145,7 +159,8 @@ NODISCARD enum err record_decode(struct span bytes, struct record **out);
  * epoch is the generation's; names unique among members not left, node ids,
  * members' keys and clients' keys unique (a zero key is no key: allowed to
  * members of an insecure cluster only); members not left know the record's
- * level; rows are not empty and name members not left, each once. */
+ * level; only who has left is gone; rows are not empty and name members not
+ * left, each once; staged changes are about members. */
 const char *record_fault(const struct record *r);
 /* The same of one member by itself: ids, names, addresses, weight. */
 const char *record_member_fault(const struct member *m);
@@ -222,10 +237,14 @@ void record_begin(struct record *r, const struct member *founder,
  * MEMBERS_MAX. On error nothing changes. */
 NODISCARD enum err record_join(struct record *r, const struct member *m,
                                uint64_t now_ms);
-/* Automation's only verb: UP, OUT or UNFIT. What a member is seen as already
- * changes nothing, not even the time. */
+/* Automation's verb: UP, OUT or UNFIT; GONE of who has left. What a member is
+ * seen as already changes nothing, not even the time. */
 void record_see(struct record *r, uint16_t slot, enum member_seen seen,
                 uint64_t now_ms);
+/* No group counts on a member that drains or has left, as every group's leader
+ * has stated of a commit whose log bears `wanted_since` (T6): it has left, and
+ * is gone. */
+void record_see_gone(struct record *r, uint16_t slot, uint64_t now_ms);
 /* Lets a client's key in, or changes its rights and name. TOO_LARGE: there are
  * KEYS_MAX. BAD_REQUEST: no key, no rights, or not a name. */
 NODISCARD enum err record_allow(struct record *r, const struct client_key *key);
@@ -236,6 +255,37 @@ void record_set_row(struct record *r, uint32_t group, const uint16_t *slots,
                     uint32_t count);
 /* Next epoch, time, and the fold of all rows (ring/placement.h). */
 void record_advance(struct record *r, uint64_t now_ms);
+
+/* ---- what operators change --------------------------------------------- */
+
+/* Carries one change out in the next record, before record_advance. NOT_FOUND:
+ * there is no such member, or it has left. CONFLICT: what is asked is not to
+ * be had from where the member stands (a static text in *why). */
+NODISCARD enum err record_change(struct record *r, const struct change *c,
+                                 const char **why);
+/* Adds a change to the staged plan; one that overrules an older one takes its
+ * place. It must be one that record_change could carry out behind those staged
+ * already: its errors. TOO_LARGE: the plan is full. */
+NODISCARD enum err record_stage(struct record *r, const struct change *c,
+                                const char **why);
+/* Carries out all that is staged, and nothing is staged any more. On error
+ * *r is half changed: throw it away. */
+NODISCARD enum err record_commit(struct record *r, const char **why);
+
+/* May the ring go from one record to the next that a plan makes of it? REFUSED
+ * with sentences appended to `why` (S12, T14):
+ * - N goes below 2, or down by more than one;
+ * - members drain or go, and fewer than N are left to hold the copies;
+ * - members drain or go, and some row would have no majority of members that
+ *   are up: `is_live` is by slot, member_count of `now`.
+ * What was so before is no reason: a dead member may always be drained if
+ * that makes nothing worse. */
+NODISCARD enum err record_may_go_on(const struct record *now,
+                                    const struct record *next,
+                                    const bool *is_live, struct buf *why);
+
+/* A hash of the table, for whoever was shown one to name it (T26). */
+struct hash128 record_table_digest(const struct record *r);
 
 /* ---- who goes out, who comes back (T27, T28) --------------------------- */
 

@@ -16,6 +16,7 @@ enum tag {
     TAG_KEYS = 4,
     TAG_TABLE = 5,
     TAG_ANSWERS = 6,
+    TAG_PLAN = 7,
 };
 enum inner_tag {
     TAG_ITEM = 1, /* a member or a key */
@@ -29,17 +30,18 @@ enum inner_tag {
 #define SETTINGS_BYTES (16u + 16u + 12u + 8u + 4u * 4u + 1u)
 #define MEMBER_BYTES_MAX                                                       \
     (4u * TAG_BYTES + 16u + KEY_BYTES + 2u + NODE_NAME_MAX + 2u +              \
-     ZONE_NAME_MAX + 2u * (2u + ADDRESS_MAX) + 4u + 13u)
+     ZONE_NAME_MAX + 2u * (2u + ADDRESS_MAX) + 4u + 21u)
 #define KEY_ITEM_BYTES_MAX                                                     \
     (2u * TAG_BYTES + KEY_BYTES + 4u + 2u + NODE_NAME_MAX)
 #define ROW_BYTES_MAX (1u + 2u * REPLICATION_MAX)
 #define ANSWER_BYTES  (16u + 1u + 16u)
 
-static_assert(4u + 6u * TAG_BYTES + 4u * 4u + SETTINGS_BYTES +
+static_assert(4u + 7u * TAG_BYTES + 5u * 4u + SETTINGS_BYTES +
                       MEMBERS_MAX * MEMBER_BYTES_MAX +
                       KEYS_MAX * KEY_ITEM_BYTES_MAX +
                       GROUPS_MAX * ROW_BYTES_MAX +
-                      RECORD_PROPOSALS * ANSWER_BYTES <=
+                      RECORD_PROPOSALS * ANSWER_BYTES +
+                      CHANGES_MAX * CHANGE_BYTES_MAX <=
                   RECORD_BYTES_MAX,
               "the largest record fits");
 static_assert(MEMBERS_MAX < SLOT_NONE, "no slot looks like none");
@@ -76,6 +78,7 @@ static void put_member(struct enc *e, const struct member *m)
     enc_u8(e, (uint8_t)m->seen);
     enc_u8(e, m->out_streak);
     enc_u64(e, m->seen_since_ms);
+    enc_u64(e, m->wanted_since);
     enc_tag_end(e, part);
     enc_tag_end(e, item);
 }
@@ -134,6 +137,15 @@ static void put_answers(struct enc *e, const struct record *r)
     enc_tag_end(e, tag);
 }
 
+static void put_plan(struct enc *e, const struct record *r)
+{
+    size_t tag = enc_tag_begin(e, TAG_PLAN);
+    enc_u32(e, r->change_count);
+    for (uint32_t i = 0; i < r->change_count; i++)
+        change_write(e, &r->changes[i]);
+    enc_tag_end(e, tag);
+}
+
 static void put_record(struct enc *e, const struct record *r)
 {
     enc_u16(e, RECORD_VERSION);
@@ -151,6 +163,7 @@ static void put_record(struct enc *e, const struct record *r)
     enc_tag_end(e, tag);
     put_table(e, r);
     put_answers(e, r);
+    put_plan(e, r);
 }
 
 void record_encode(const struct record *r, struct buf *out)
@@ -222,7 +235,7 @@ static enum member_wanted get_wanted(struct dec *d)
 static enum member_seen get_seen(struct dec *d)
 {
     uint8_t v = dec_u8(d);
-    if (v < SEEN_JOINING || v > SEEN_UNFIT)
+    if (v < SEEN_JOINING || v > SEEN_GONE)
         dec_fail(d);
     return d->is_bad ? SEEN_JOINING : (enum member_seen)v;
 }
@@ -247,6 +260,7 @@ static void get_member(struct dec *d, struct member *m)
     m->seen = get_seen(&part);
     m->out_streak = dec_u8(&part);
     m->seen_since_ms = dec_u64(&part);
+    m->wanted_since = dec_u64(&part);
     leave(&item, &part);
     leave(d, &item);
 }
@@ -342,6 +356,15 @@ static void get_answers(struct dec *d, struct record *r)
     leave(d, &value);
 }
 
+static void get_plan(struct dec *d, struct record *r)
+{
+    struct dec value = enter(d, TAG_PLAN);
+    r->change_count = get_count(&value, CHANGES_MAX);
+    for (uint32_t i = 0; i < r->change_count; i++)
+        change_read(&value, &r->changes[i]);
+    leave(d, &value);
+}
+
 enum err record_decode(struct span bytes, struct record **out)
 {
     *out = NULL;
@@ -365,6 +388,8 @@ enum err record_decode(struct span bytes, struct record **out)
         get_table(&d, r);
     if (!d.is_bad)
         get_answers(&d, r);
+    if (!d.is_bad)
+        get_plan(&d, r);
     if (!dec_done(&d) || record_fault(r) != NULL) {
         record_free(r);
         return ERR_BAD_REQUEST;
@@ -467,6 +492,8 @@ static const char *member_fault(const struct record *r, uint32_t slot)
         return fault;
     if (m->wanted != WANTED_LEFT && m->level < r->level)
         return "a member's binary is below the level";
+    if (m->seen == SEEN_GONE && m->wanted != WANTED_LEFT)
+        return "a member that is gone and has not left";
     if (m->out_streak > OUT_STREAK_MAX)
         return "an out streak over its limit";
     if (!r->is_insecure && is_zero_key(m->public_key))
@@ -522,6 +549,21 @@ static const char *row_fault(const struct record *r, uint32_t group)
     return NULL;
 }
 
+static const char *plan_fault(const struct record *r)
+{
+    if (r->change_count > CHANGES_MAX)
+        return "too many staged changes";
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        const struct change *c = &r->changes[i];
+        const char *fault = change_fault(c);
+        if (fault != NULL)
+            return fault;
+        if (change_is_of_member(c->kind) && c->slot >= r->member_count)
+            return "a staged change of no member";
+    }
+    return NULL;
+}
+
 static const char *settings_fault(const struct record *r)
 {
     struct epoch own = record_epoch(r->generation, r->epoch.number);
@@ -554,6 +596,8 @@ static const char *settings_fault(const struct record *r)
 const char *record_fault(const struct record *r)
 {
     const char *fault = settings_fault(r);
+    if (fault == NULL)
+        fault = plan_fault(r);
     if (fault != NULL)
         return fault;
     for (uint32_t i = 0; i < r->member_count && fault == NULL; i++)
@@ -591,6 +635,8 @@ static const char *seen_name(enum member_seen seen)
         return "out";
     case SEEN_UNFIT:
         return "unfit";
+    case SEEN_GONE:
+        return "gone";
     }
     return "?";
 }
@@ -601,12 +647,13 @@ static void dump_member(const struct record *r, uint32_t slot, struct buf *text)
     char node[33];
     id_format(m->node, node);
     buf_printf(text,
-               "member %" PRIu32 " %s %s zone %s %s %s since %" PRIu64
-               " streak %u weight %" PRIu32 " level %u clients %s peers %s\n",
+               "member %" PRIu32 " %s %s zone %s %s (%" PRIu64
+               ") %s since %" PRIu64 " streak %u weight %" PRIu32
+               " level %u clients %s peers %s\n",
                slot, node, m->name, m->zone[0] == 0 ? "-" : m->zone,
-               wanted_name(m->wanted), seen_name(m->seen), m->seen_since_ms,
-               (unsigned)m->out_streak, m->weight, (unsigned)m->level,
-               m->client_address, m->peer_address);
+               wanted_name(m->wanted), m->wanted_since, seen_name(m->seen),
+               m->seen_since_ms, (unsigned)m->out_streak, m->weight,
+               (unsigned)m->level, m->client_address, m->peer_address);
 }
 
 static void dump_row(const struct record *r, uint32_t group, struct buf *text)
@@ -645,4 +692,9 @@ void record_dump(const struct record *r, struct buf *text)
         buf_printf(text, "answer %s %s epoch %" PRIu64 "\n", id,
                    err_name(r->answers[i].err), r->answers[i].epoch.number);
     }
+    for (uint32_t i = 0; i < r->change_count; i++)
+        buf_printf(text, "staged %d slot %u value %" PRIu32 " zone %s\n",
+                   (int)r->changes[i].kind, (unsigned)r->changes[i].slot,
+                   r->changes[i].value,
+                   r->changes[i].zone[0] == 0 ? "-" : r->changes[i].zone);
 }

@@ -56,6 +56,7 @@
     X(T4, "what was read for a follower is sent only if it is still the log")  \
     X(T5, "an answer waits for the entry of its very term")                    \
     X(T8, "ids hold the ordinal too")                                          \
+    X(T6, "who is sent away has left once no group counts on it")              \
     X(T9, "below the window is EXPIRED, never OK")                             \
     X(T13, "an invitation leaves only once the adding entry has committed")    \
     X(T14, "a change needs a live, matched majority of what it makes")         \

@@ -72,6 +72,8 @@ int cli_exit_of(enum eddy_error err)
     case EDDY_DAMAGED:
     case EDDY_UNSAFE:
         return CLI_FAILED;
+    case EDDY_REFUSED:
+        return CLI_REFUSED;
     case EDDY_TIMEOUT:
         return CLI_UNKNOWN;
     case EDDY_DENIED:

@@ -143,6 +143,32 @@ static struct buf make_join_request(void)
     return golden_request(&r, span_str(""));
 }
 
+/* Drain the member of slot 3, and give that of slot 1 another zone. */
+static struct buf make_change_request(void)
+{
+    struct buf list = {0};
+    struct change drain = {.kind = CHANGE_DRAIN, .slot = 3};
+    struct change zone = {.kind = CHANGE_ZONE, .slot = 1, .zone = "attic"};
+    wire_change_write(&list, &drain);
+    wire_change_write(&list, &zone);
+    struct request r = {.op = OP_CHANGE,
+                        .epoch = golden_epoch,
+                        .change = {.act = ACT_NOW,
+                                   .proposal = golden_id(0x70),
+                                   .digest = {1, 2},
+                                   .count = 2,
+                                   .changes = span_buf(&list)}};
+    struct buf message = golden_request(&r, span_str(""));
+    buf_free(&list);
+    return message;
+}
+
+static struct buf make_change_response(void)
+{
+    struct response r = {.op = OP_CHANGE, .err = ERR_OK, .epoch = golden_epoch};
+    return golden_response(&r, span_str(""));
+}
+
 static struct buf make_create_request(void)
 {
     struct commands_builder b = {0};
@@ -458,6 +484,19 @@ void golden_control_frames(struct frame f[GOLDEN_CONTROL_FRAMES])
     dead = golden_id(0x20);
     f[18] = (struct frame){.kind = FRAME_DEAD,
                            .bytes = span_of(dead.bytes, sizeof dead.bytes)};
+    static uint8_t standing[25];
+    struct buf list = {0};
+    struct frame_standing s = {.group = 5,
+                               .epoch = golden_epoch,
+                               .count = 2,
+                               .slots = {0, 3},
+                               .is_voter = {true, false}};
+    wire_standing_write(&list, &s);
+    assert_int_equal(list.size, sizeof standing);
+    memcpy(standing, list.data, sizeof standing);
+    buf_free(&list);
+    f[19] = (struct frame){.kind = FRAME_STANDING,
+                           .bytes = span_of(standing, sizeof standing)};
 }
 
 static struct buf make_control(void)
@@ -545,6 +584,8 @@ const struct golden golden_all[GOLDEN_COUNT] = {
     {"hello-response", make_hello_response},
     {"record-request", make_record_request},
     {"join-request", make_join_request},
+    {"change-request", make_change_request},
+    {"change-response", make_change_response},
     {"create-request", make_create_request},
     {"open-producer-request", make_open_producer_request},
     {"append-request", make_append_request},

@@ -36,10 +36,10 @@ static const char golden[] =
     /* SETTINGS */
     "020011000000100000000300000002000000a0bb0d0000"
     /* MEMBERS: IDENTITY, PLACE, STANDING */
-    "03006e0000000100000001006400000001003400000001010101010101010101"
+    "0300760000000100000001006c00000001003400000001010101010101010101"
     "010101010101a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"
     "a1a1a1a1a1a102006e3102001100000001007a0300683a310300683a32640000"
-    "0003000d0000000100010200e803000000000000"
+    "000300150000000100010200e8030000000000000100000000000000"
     /* KEYS */
     "04003b0000000100000001003100000001002b000000b1b1b1b1b1b1b1b1b1b1"
     "b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10f000000050061646d69"
@@ -49,7 +49,9 @@ static const char golden[] =
     "0000010000010000010000010000010000010000010000010000010000"
     /* ANSWERS */
     "06002500000001000000d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0070200000004"
-    "0302010100000000000000";
+    "0302010100000000000000"
+    /* PLAN: drain slot 0 */
+    "07000d00000001000000010000000000000000";
 
 static struct record *golden_record(void)
 {
@@ -65,6 +67,7 @@ static struct record *golden_record(void)
     assert_int_equal(record_allow(r, &k), ERR_OK);
     r->answers[r->answer_count++] =
         (struct proposal_answer){rings_id(0xd0), ERR_CONFLICT, r->epoch};
+    r->changes[r->change_count++] = (struct change){.kind = CHANGE_DRAIN};
     return r;
 }
 
@@ -183,13 +186,17 @@ static void senseless_bytes_are_refused(void **state)
     static const struct {
         size_t at;
         uint8_t byte;
-    } senseless[] = {{84, 2},             /* insecure: neither yes nor no */
-                     {190, 0},            /* wanted */
-                     {190, 4},  {191, 0}, /* seen */
-                     {191, 5},  {276, 0}, /* slots of group 0's row */
-                     {276, 8},  {277, 1}, /* a slot without a member */
-                     {353, 1}, /* an answer other than OK and CONFLICT */
-                     {353, 255}};
+    } senseless[] = {{84, 2},              /* insecure: neither yes nor no */
+                     {190, 0},             /* wanted */
+                     {190, 4},   {191, 0}, /* seen */
+                     {191, 5},             /* gone, and has not left */
+                     {191, 6},   {284, 0}, /* slots of group 0's row */
+                     {284, 8},   {285, 1}, /* a slot without a member */
+                     {361, 1}, /* an answer other than OK and CONFLICT */
+                     {361, 255}, {388, 0}, /* no change */
+                     {388, 8},   {389, 1}, /* ... of no member */
+                     {391, 1}, /* ... with a value that it has not */
+                     {396, 1}};
     struct record *r = golden_record();
     struct buf bytes = {0};
     record_encode(r, &bytes);
@@ -215,8 +222,8 @@ static void a_row_may_not_name_no_slot(void **state)
     struct record *r = rings_advanced(3, 16);
     struct buf bytes = {0};
     record_encode(r, &bytes);
-    size_t answers_bytes = 2 + 4 + 4;
-    memset(bytes.data + bytes.size - answers_bytes - 2, 0xff, 2);
+    size_t behind_bytes = 2 * (2 + 4 + 4); /* ANSWERS and PLAN, both empty */
+    memset(bytes.data + bytes.size - behind_bytes - 2, 0xff, 2);
     struct record *back;
     assert_int_equal(record_decode(span_buf(&bytes), &back), ERR_BAD_REQUEST);
     record_free(r);
@@ -512,10 +519,11 @@ static void a_dump_says_what_is_in_it(void **state)
     const char *words = (const char *)text.data;
     assert_non_null(strstr(words, "epoch 2.01020304.1 "));
     assert_non_null(strstr(words, "Q 16 N 3 acks 2 "));
-    assert_non_null(strstr(words, " n1 zone z in up since 1000 "));
+    assert_non_null(strstr(words, " n1 zone z in (1) up since 1000 "));
     assert_non_null(strstr(words, "key admin rights 15\n"));
     assert_non_null(strstr(words, "row 16 0\n"));
     assert_non_null(strstr(words, " CONFLICT epoch 1\n"));
+    assert_non_null(strstr(words, "staged 1 slot 0 value 0 zone -\n"));
     buf_free(&text);
     record_free(r);
 }

@@ -332,5 +332,26 @@ NODISCARD enum err store_lmdb_open(const struct store_lmdb_cfg *cfg,
 struct store *store_model_new(const struct store_founding *f,
                               store_bytes_fn bytes, void *bytes_ctx);
 void store_model_set_space(struct store *s, struct store_space space);
+/* Another folder with the same rows: a backup, a copy, a former state. */
+struct store *store_model_copy(const struct store *s, void *bytes_ctx);
+
+/* What can befall a row while the rest is whole. LMDB itself can tear no
+ * commit: a page in use is never overwritten, and a meta page is valid or is
+ * not (S22 has what can go wrong there). A row whose checksum does not match
+ * reads as LMDB's would: DAMAGED, and CORRUPT if it is of a payload. */
+enum store_rot {
+    STORE_ROT_PAYLOAD,    /* a bit of an entry's payload is another */
+    STORE_LOST_PAYLOAD,   /* its rows never got to the disk */
+    STORE_OTHERS_PAYLOAD, /* another's rows were written over them */
+    STORE_ROT_LOG,        /* a bit of a log row is another */
+    STORE_LOST_LOG,       /* it never got to the disk */
+    STORE_ROT_STATE,
+    STORE_ROT_INDEX,
+    STORE_ROT_META, /* of the folder or of a replica: seen at the next start */
+};
+/* Damages a row of the group's replica, chosen by `draw`. False: there is none
+ * of that kind. */
+bool store_model_rot(struct store *s, enum store_rot kind, uint32_t group,
+                     uint64_t draw);
 
 #endif

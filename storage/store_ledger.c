@@ -36,6 +36,17 @@ void store_ledger_free(struct store_ledger *l)
     *l = (struct store_ledger){0};
 }
 
+void store_ledger_copy(const struct store_ledger *l, struct store_ledger *out)
+{
+    ASSERT(l->was_count == 0);
+    *out = *l;
+    out->was = NULL;
+    out->was_capacity = 0;
+    for (size_t i = 0; i < GROUPS_MAX; i++)
+        if (l->slots[i].held != NULL)
+            out->slots[i].held = held_copy(l->slots[i].held);
+}
+
 /* ---- as it is read from disk ------------------------------------------- */
 
 static void set_quarantine(struct store_held *h, struct span why)

@@ -48,6 +48,8 @@ struct store_ledger {
 /* A zeroed ledger is an empty one; what is filled in besides by its owner ends
  * with a keep. */
 void store_ledger_free(struct store_ledger *l);
+/* A deep copy of one that is kept. */
+void store_ledger_copy(const struct store_ledger *l, struct store_ledger *out);
 
 /* ---- as it is read from disk ------------------------------------------- */
 

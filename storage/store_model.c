@@ -13,14 +13,19 @@
 #include "storage/store_read.h"
 #include "storage/store_rows.h"
 
+enum model_payload { PAYLOAD_THERE, PAYLOAD_LOST, PAYLOAD_OTHERS };
 struct model_entry {
     struct buf manifest;
     struct buf payload;
+    bool is_rotten; /* the manifest's row */
+    bool is_lost;
+    enum model_payload payload_is;
 };
 
 struct model_row {
     struct buf key;
     struct buf value;
+    bool is_rotten;
 };
 struct model_rows { /* ascending by key */
     struct model_row *rows;
@@ -47,6 +52,7 @@ struct model {
     struct model_home *homes[GROUPS_MAX]; /* newest first */
     struct store_space space;
     uint64_t txn;
+    bool is_rotten; /* a row of meta */
 };
 
 struct model_reader {
@@ -87,6 +93,7 @@ static void rows_put(struct model_rows *r, struct span key, struct span value)
         buf_append(&r->rows[at].key, key.data, key.size);
         r->count++;
     }
+    r->rows[at].is_rotten = false;
     buf_clear(&r->rows[at].value);
     buf_append(&r->rows[at].value, value.data, value.size);
 }
@@ -331,6 +338,8 @@ static enum err visit_rows(const struct store_visitor *v,
     for (size_t i = 0; i < rows->count; i++) {
         struct span key = span_buf(&rows->rows[i].key);
         struct span value = span_buf(&rows->rows[i].value);
+        if (rows->rows[i].is_rotten)
+            return ERR_DAMAGED;
         struct hash128 digest = row_digest(key, value);
         sum.lo += digest.lo;
         sum.hi += digest.hi;
@@ -355,14 +364,18 @@ static enum err visit_replica(const struct model *m,
         err = visit_rows(v, held, &h->state);
     for (size_t i = (size_t)held->view.raft.applied_index;
          err == ERR_OK && i < h->count; i++)
-        err = v->entry(v->ctx, held->view.group,
-                       span_buf(&h->entries[i].manifest));
+        err = h->entries[i].is_rotten || h->entries[i].is_lost
+                  ? ERR_DAMAGED
+                  : v->entry(v->ctx, held->view.group,
+                             span_buf(&h->entries[i].manifest));
     return err;
 }
 
 static enum err model_load(struct store *base, const struct store_visitor *v)
 {
     const struct model *m = (const struct model *)base;
+    if (m->is_rotten)
+        return ERR_DAMAGED;
     enum err err = v->folder(v->ctx, &m->ledger.folder);
     if (err == ERR_OK && v->boots != NULL && m->boots.size > 0)
         err = v->boots(v->ctx, span_buf(&m->boots));
@@ -392,6 +405,8 @@ static enum err index_row(void *ctx, struct store_place place,
     size_t at = rows_find(&h->index, span_of(wanted, sizeof wanted), &is_there);
     if (!is_there && at-- == 0)
         return ERR_NOT_FOUND;
+    if (h->index.rows[at].is_rotten)
+        return ERR_DAMAGED;
     *key = span_buf(&h->index.rows[at].key);
     *value = span_buf(&h->index.rows[at].value);
     return memcmp(key->data, wanted, sizeof wanted - sizeof seq) == 0
@@ -411,8 +426,10 @@ static enum err log_row(void *ctx, struct store_place place, uint64_t index,
                         struct span *manifest)
 {
     const struct model_entry *e = find_entry(ctx, place, index);
-    if (e == NULL)
+    if (e == NULL || e->is_lost)
         return ERR_NOT_FOUND;
+    if (e->is_rotten)
+        return ERR_DAMAGED;
     *manifest = span_buf(&e->manifest);
     return ERR_OK;
 }
@@ -430,7 +447,10 @@ static enum err payload(void *ctx, struct store_place place, struct position at,
         is_found = run.ordinal == at.ordinal;
     if (!is_found)
         return ERR_NOT_FOUND;
-    if (offset > run.bytes || size > run.bytes - offset)
+    if (e->payload_is == PAYLOAD_LOST)
+        return ERR_NOT_FOUND;
+    if (e->payload_is == PAYLOAD_OTHERS || offset > run.bytes ||
+        size > run.bytes - offset)
         return ERR_CORRUPT;
     memcpy(to, e->payload.data + run.offset + offset, size);
     return ERR_OK;
@@ -531,4 +551,113 @@ struct store *store_model_new(const struct store_founding *f,
     ASSERT(err == ERR_OK);
     store_founding_end(&b);
     return &m->base;
+}
+
+/* ---- what befalls a disk ----------------------------------------------- */
+
+static void copy_buf(struct buf *to, const struct buf *from)
+{
+    *to = (struct buf){0};
+    buf_append(to, from->data, from->size);
+}
+
+static void copy_rows(struct model_rows *to, const struct model_rows *from)
+{
+    *to = (struct model_rows){
+        .rows = mem_alloc((from->count + 1) * sizeof *to->rows),
+        .count = from->count,
+        .capacity = from->count + 1,
+    };
+    for (size_t i = 0; i < from->count; i++) {
+        to->rows[i] = from->rows[i];
+        copy_buf(&to->rows[i].key, &from->rows[i].key);
+        copy_buf(&to->rows[i].value, &from->rows[i].value);
+    }
+}
+
+static struct model_home *copy_home(const struct model_home *h)
+{
+    struct model_home *copy = mem_copy(h, sizeof *h);
+    copy->capacity = h->count + 1;
+    copy->entries = mem_alloc(copy->capacity * sizeof *copy->entries);
+    for (size_t i = 0; i < h->count; i++) {
+        copy->entries[i] = h->entries[i];
+        copy_buf(&copy->entries[i].manifest, &h->entries[i].manifest);
+        copy_buf(&copy->entries[i].payload, &h->entries[i].payload);
+    }
+    copy_rows(&copy->state, &h->state);
+    copy_rows(&copy->index, &h->index);
+    return copy;
+}
+
+struct store *store_model_copy(const struct store *base, void *bytes_ctx)
+{
+    const struct model *m = (const struct model *)base;
+    struct model *copy = mem_copy(m, sizeof *m);
+    copy->bytes_ctx = bytes_ctx;
+    store_ledger_copy(&m->ledger, &copy->ledger);
+    copy_buf(&copy->record, &m->record);
+    copy_buf(&copy->boots, &m->boots);
+    for (size_t group = 0; group < GROUPS_MAX; group++) {
+        struct model_home **at = &copy->homes[group];
+        const struct model_home *h = m->homes[group];
+        for (; h != NULL; h = h->older, at = &(*at)->older)
+            *at = copy_home(h);
+        *at = NULL;
+    }
+    return &copy->base;
+}
+
+/* The first entry from there on, going round, that has what is to be damaged;
+ * NULL: none has. */
+static struct model_entry *draw_entry(struct model_home *h, uint64_t draw,
+                                      bool has_payload)
+{
+    for (size_t i = 0; i < h->count; i++) {
+        struct model_entry *e = &h->entries[(draw + i) % h->count];
+        if (!has_payload || e->payload.size > 0)
+            return e;
+    }
+    return NULL;
+}
+
+static bool rot_entry(struct model_home *h, enum store_rot kind, uint64_t draw)
+{
+    bool is_payload = kind == STORE_ROT_PAYLOAD || kind == STORE_LOST_PAYLOAD ||
+                      kind == STORE_OTHERS_PAYLOAD;
+    struct model_entry *e = draw_entry(h, draw, is_payload);
+    if (e == NULL)
+        return false;
+    if (kind == STORE_ROT_PAYLOAD)
+        e->payload.data[(draw >> 16) % e->payload.size] ^=
+            (uint8_t)(1u << (draw >> 8) % 8);
+    else if (kind == STORE_LOST_PAYLOAD)
+        e->payload_is = PAYLOAD_LOST;
+    else if (kind == STORE_OTHERS_PAYLOAD)
+        e->payload_is = PAYLOAD_OTHERS;
+    else if (kind == STORE_ROT_LOG)
+        e->is_rotten = true;
+    else
+        e->is_lost = true;
+    return true;
+}
+
+bool store_model_rot(struct store *base, enum store_rot kind, uint32_t group,
+                     uint64_t draw)
+{
+    struct model *m = (struct model *)base;
+    const struct store_held *held = store_ledger_find(&m->ledger, group);
+    if (kind == STORE_ROT_META) {
+        m->is_rotten = true;
+        return true;
+    }
+    if (held == NULL)
+        return false;
+    struct model_home *h = find_home(m, group, held->view.incarnation);
+    if (kind != STORE_ROT_STATE && kind != STORE_ROT_INDEX)
+        return rot_entry(h, kind, draw);
+    struct model_rows *rows = kind == STORE_ROT_STATE ? &h->state : &h->index;
+    if (rows->count > 0)
+        rows->rows[draw % rows->count].is_rotten = true;
+    return rows->count > 0;
 }

@@ -68,10 +68,34 @@
     X(SKEW, 500, "wall clocks apart")                                          \
     X(GONE, 500, "dead or cut off for good, in the end")
 
+/* Of machines: their processes, clocks, disks (disk_faults.h). The first three
+ * are not drawn: they are what a crash meets. */
+#define FAULT_KINDS_MACHINES(X)                                                \
+    X(CRASH_UNSYNCED, 1000, "crashes before the disk has the commit")          \
+    X(CRASH_UNKNOWN, 1000, "... after, before the system says so")             \
+    X(CRASH_UNTOLD, 1000, "... after, before the core is told")                \
+    X(RESTART_FAST, 500, "processes back within 20 ms")                        \
+    X(RESTART_SLOW, 300, "processes back after 5 to 20 s")                     \
+    X(MASS_RESTART, 200, "restarts of all hosts at once")                      \
+    X(FLAP, 300, "hosts that die each time that they are up")                  \
+    X(STARVE, 400, "processes without the CPU")                                \
+    X(CLOCK_FORWARD, 300, "clocks that jump forward, by years")                \
+    X(CLOCK_BACK, 300, "clocks that jump back, by years")                      \
+    X(CLOCK_DRIFT, 300, "clocks that go too slow or too fast")                 \
+    X(CLOCK_STOP, 300, "clocks that stand still")                              \
+    X(SLOW_DISK, 400, "disks that are slow for seconds")                       \
+    X(FULL_DISK, 400, "disks that are full for a while")                       \
+    X(COMMIT_NEVER, 400, "commits that fail, and are not on the disk")         \
+    X(COMMIT_FAILED, 400, "commits that fail, and yet are on the disk")        \
+    X(COMMIT_DOUBT, 400, "commits that fail, and are in the cache alone")      \
+    X(POWER_LOST, 1000, "... and the power goes before the next")              \
+    X(READ_ERROR, 400, "reads that fail")
+
 #define FAULT_KINDS(X)                                                         \
     FAULT_KINDS_NETWORK(X)                                                     \
     FAULT_KINDS_USERS(X)                                                       \
-    FAULT_KINDS_HOSTS(X)
+    FAULT_KINDS_HOSTS(X)                                                       \
+    FAULT_KINDS_MACHINES(X)
 
 enum fault {
 #define X(name, per_mille, words) FAULT_##name,

@@ -3,6 +3,7 @@
 
 #include "net/keys.h"
 #include "tests/sim/cuts.h"
+#include "tests/sim/disk_faults.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/troubles.h"
 #include "tests/sim/watch.h"
@@ -16,7 +17,8 @@ enum act {
     DO_PAUSE,
     DO_HUNT,
     DO_STRANDED, /* the hunted one is cut off */
-    DO_OVERDUE   /* the aimed-at one has not done it */
+    DO_OVERDUE,  /* the aimed-at one has not done it */
+    DO_MACHINE   /* and up: disk_faults.h's, by their kinds */
 };
 
 /* Of those that are scheduled. */
@@ -33,11 +35,12 @@ static const char *const aim_words[] = {
     [AIM_ANSWERED] = "it answers a user",
     [AIM_LEADS] = "it leads another group",
     [AIM_COMMIT] = "it begins a commit",
+    [AIM_DURABLE] = "the disk has a commit",
 };
 
 struct scheduled {
     uint64_t after_us;
-    enum act act;
+    uint32_t act;
 };
 
 struct hunt {
@@ -72,7 +75,7 @@ void faults_free(struct faults *f)
     mem_free(f);
 }
 
-static void scatter(struct faults *f, uint32_t count, enum act act,
+static void scatter(struct faults *f, uint32_t count, uint32_t act,
                     uint64_t during_ms)
 {
     for (uint32_t i = 0; i < count && f->scheduled_count < FAULTS_MAX; i++) {
@@ -96,6 +99,10 @@ void faults_schedule(struct faults *f, uint64_t during_ms)
         scatter(f, w->plan.pauses, DO_PAUSE, during_ms);
     if (w->plan.has[FAULT_HUNT])
         scatter(f, w->plan.hunts, DO_HUNT, during_ms);
+    for (uint32_t kind = 0; kind < FAULT_COUNT; kind++)
+        if (w->plan.has[kind])
+            scatter(f, disk_faults_count(w, (enum fault)kind, during_ms),
+                    DO_MACHINE + kind, during_ms);
     for (uint32_t i = 0; i < f->scheduled_count; i++)
         if (!skips_has(&w->cfg.skips, i + 1))
             world_at(w, f->schedule[i].after_us, EVENT_FAULT, 0, i + 1,
@@ -133,18 +140,18 @@ static struct host *draw_victim(struct world *w)
     return h == NULL ? any_up(w) : h;
 }
 
-static void strike_for(struct world *w, struct host *h, uint64_t down_ms)
+void faults_kill(struct host *h, uint64_t down_us)
 {
+    struct world *w = h->w;
     w->totals.crashes++;
     fault_count(w, FAULT_CRASH);
     host_crash(h);
-    uint64_t down_us = world_draw(w, down_ms * 1000);
     world_at(w, 1000 + down_us, EVENT_RESTART, h->index, h->life, 0, NULL);
 }
 
 static void strike(struct world *w, struct host *h)
 {
-    strike_for(w, h, w->plan.down_ms);
+    faults_kill(h, disk_faults_down_us(w));
 }
 
 /* Long enough, mostly, to be seen dead, to be recorded out, and for the groups
@@ -155,7 +162,8 @@ static void away(struct world *w)
     if (h == NULL)
         return;
     fault_count(w, FAULT_AWAY);
-    strike_for(w, h, 10000 + 5 * (uint64_t)w->plan.out_after_ms);
+    uint64_t down_ms = 10000 + 5 * (uint64_t)w->plan.out_after_ms;
+    faults_kill(h, world_draw(w, down_ms * 1000));
 }
 
 static void crash(struct world *w)
@@ -175,7 +183,7 @@ static void crash(struct world *w)
         strike(w, h);
         return;
     }
-    h->aim = (enum aim)(1 + world_draw(w, AIM_COMMIT - 1));
+    h->aim = (enum aim)(1 + world_draw(w, AIM_DURABLE - 1));
     h->has_hit = false;
     world_fault(w, "n%u is to crash as soon as %s", h->index + 1,
                 aim_words[h->aim]);
@@ -276,6 +284,10 @@ static void befall(struct faults *f, const struct event *e)
 {
     struct world *w = f->w;
     struct host *h = w->hosts[e->who];
+    if (e->number >= DO_MACHINE) {
+        disk_faults_strike(w, (enum fault)(e->number - DO_MACHINE));
+        return;
+    }
     switch ((enum act)e->number) {
     case DO_CRASH:
         crash(w);
@@ -302,7 +314,16 @@ static void befall(struct faults *f, const struct event *e)
         if (h->life == e->life && h->node != NULL && h->aim != AIM_NONE)
             strike(w, h);
         return;
+    case DO_MACHINE:
+        break;
     }
+    ASSERT(!"an act that nobody knows");
+}
+
+static const char *name_of(uint64_t act)
+{
+    return act < DO_MACHINE ? act_names[act]
+                            : fault_name((enum fault)(act - DO_MACHINE));
 }
 
 void faults_event(struct faults *f, const struct event *e)
@@ -318,7 +339,7 @@ void faults_event(struct faults *f, const struct event *e)
     }
     if (!w->is_chaos)
         return;
-    const char *name = act_names[e->number];
+    const char *name = name_of(e->number);
     if (name == NULL) { /* another one has begun it */
         befall(f, e);
         return;
@@ -337,6 +358,7 @@ void faults_heal(struct faults *f)
     struct world *w = f->w;
     cuts_mend_all(f->cuts);
     troubles_end_all(f->troubles);
+    disk_faults_heal(w);
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct host *h = w->hosts[i];
         h->aim = AIM_NONE;

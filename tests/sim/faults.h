@@ -16,6 +16,8 @@ void faults_event(struct faults *f, const struct event *e);
 void faults_hit(struct faults *f, struct host *h);
 /* The host has had a turn: a hunt may be after what it did. */
 void faults_after(struct faults *f, struct host *h);
+/* Kills the process; another comes so much later. */
+void faults_kill(struct host *h, uint64_t down_us);
 /* No more of it: all links whole, all hosts of the core up. */
 void faults_heal(struct faults *f);
 

@@ -3,11 +3,15 @@
 
 #include <stdio.h>
 
+#include "ring/limits.h"
 #include "ring/rule.h"
 #include "storage/store_founding.h"
+#include "tests/sim/disk_faults.h"
 #include "tests/sim/mesh.h"
 #include "tests/sim/strangers.h"
 #include "tests/sim/watch.h"
+
+#define FULL_USED_PERCENT 95u
 
 /* ---- the machine ------------------------------------------------------- */
 
@@ -32,10 +36,12 @@ struct host *host_new(struct world *w, uint32_t index)
                    index + 1);
     int64_t skew =
         (int64_t)world_draw(w, 2 * (uint64_t)w->plan.skew_ms) - w->plan.skew_ms;
+    h->clock.rate_percent = 100;
     if (w->plan.has[FAULT_SKEW]) {
-        h->skew_ms = skew;
+        h->clock.ahead_ms = skew;
         fault_count(w, FAULT_SKEW);
     }
+    h->exit_code = -1;
     h->wake_us = h->next_us = UINT64_MAX;
     return h;
 }
@@ -44,6 +50,7 @@ void host_free(struct host *h)
 {
     if (h->node != NULL)
         host_crash(h);
+    host_image_free(h->doubt);
     store_reader_close(h->reader);
     store_close(h->store);
     buffers_free(&h->buffers);
@@ -51,10 +58,27 @@ void host_free(struct host *h)
     mem_free(h);
 }
 
+/* ---- its clock --------------------------------------------------------- */
+
+int64_t host_ahead_ms(const struct host *h)
+{
+    const struct host_clock *c = &h->clock;
+    int64_t since = (int64_t)(world_ms(h->w) - c->since_ms);
+    return c->ahead_ms + since * ((int64_t)c->rate_percent - 100) / 100;
+}
+
+void host_set_clock(struct host *h, int64_t ahead_ms, uint32_t rate_percent)
+{
+    h->clock = (struct host_clock){ahead_ms, world_ms(h->w), rate_percent};
+}
+
 static uint64_t wall_ms(const struct host *h)
 {
-    return world_wall_ms(h->w) + (uint64_t)h->skew_ms;
+    int64_t ms = (int64_t)world_wall_ms(h->w) + host_ahead_ms(h);
+    return ms < 0 ? 0 : (uint64_t)ms; /* no clock knows what was before 1970 */
 }
+
+/* ---- its folder -------------------------------------------------------- */
 
 struct member host_member(const struct host *h)
 {
@@ -129,6 +153,80 @@ void host_join(struct host *h, struct span record)
     h->is_member = true;
 }
 
+void host_set_full(struct host *h, bool is_full)
+{
+    uint64_t used = is_full ? MAP_BYTES_DEFAULT / 100 * FULL_USED_PERCENT : 0;
+    h->is_full = is_full;
+    if (h->store == NULL)
+        return;
+    store_model_set_space(h->store, (struct store_space){
+                                        .map_bytes = MAP_BYTES_DEFAULT,
+                                        .map_used = used,
+                                        .disk_bytes = MAP_BYTES_DEFAULT,
+                                        .disk_free = MAP_BYTES_DEFAULT - used,
+                                    });
+}
+
+struct host_image *host_image(const struct host *h)
+{
+    struct host_image *i = mem_alloc(sizeof *i);
+    i->store = store_model_copy(h->store, NULL);
+    i->seen = watch_image(h->w->watch, h);
+    i->boot = h->boot;
+    i->taken_us = h->w->now_us;
+    return i;
+}
+
+void host_image_free(struct host_image *i)
+{
+    if (i == NULL)
+        return;
+    store_close(i->store);
+    watch_image_free(i->seen);
+    mem_free(i);
+}
+
+static void take_store(struct host *h, const struct store *from)
+{
+    store_reader_close(h->reader);
+    store_close(h->store);
+    h->store = store_model_copy(from, h);
+    h->reader = store_reader_open(h->store);
+    host_set_full(h, h->is_full);
+}
+
+void host_restore(struct host *h, struct host_image *i)
+{
+    ASSERT(h->node == NULL);
+    take_store(h, i->store);
+    h->is_rotten = false;
+    if (!h->is_ghost)
+        watch_restore(h->w->watch, h, i->seen);
+    if (i != h->doubt)
+        host_image_free(h->doubt);
+    h->doubt = NULL;
+    host_image_free(i);
+}
+
+struct host *host_twin(struct host *h, const struct host_image *folder)
+{
+    struct host *twin = host_new(h->w, (HOSTS_MAX));
+    twin->id = h->id;
+    memcpy(twin->name, h->name, sizeof h->name);
+    memcpy(twin->peer_address, h->peer_address, sizeof h->peer_address);
+    memcpy(twin->client_address, h->client_address, sizeof h->client_address);
+    twin->is_member = twin->is_ghost = true;
+    take_store(twin, folder->store);
+    return twin;
+}
+
+void host_lose(struct host *h)
+{
+    ASSERT(h->node == NULL);
+    h->is_out = true;
+    world_fault(h->w, "n%u is OUT for good", h->index + 1);
+}
+
 struct host *host_of(const struct world *w, struct id128 id)
 {
     for (uint32_t i = 0; i < w->host_count; i++)
@@ -157,6 +255,8 @@ static void schedule(struct host *h)
     if (deadline != UINT64_MAX)
         h->next_us = max_u64(deadline * 1000, h->w->now_us);
     h->next_us = min_u64(h->next_us, h->wake_us);
+    if (h->next_us != UINT64_MAX)
+        h->next_us = max_u64(h->next_us, h->busy_until_us);
 }
 
 static enum err see_folder(void *ctx, const struct store_folder *f)
@@ -192,39 +292,61 @@ static enum err skip_tombstone(void *ctx, uint32_t group, uint32_t incarnation,
     return ERR_OK;
 }
 
-static struct store_folder read_folder(struct host *h)
+/* False: it is damaged. */
+static bool read_folder(struct host *h, struct store_folder *folder)
 {
-    struct store_folder folder = {0};
-    struct store_visitor v = {&folder,        see_folder, skip_record,
+    struct store_visitor v = {folder,         see_folder, skip_record,
                               skip_replica,   skip_row,   skip_entry,
                               skip_tombstone, NULL};
-    if (store_load(h->store, &v) != ERR_OK)
+    bool is_whole = store_load(h->store, &v) == ERR_OK;
+    if (!is_whole && !h->is_rotten)
         world_fail(h->w, SIM_SAFETY,
                    "n%u: what is stored does not fit together", h->index + 1);
-    return folder;
+    return is_whole;
+}
+
+/* S22: before the first message of this life. What was in doubt is on the disk
+ * from then on. */
+static void commit_boot(struct host *h, uint64_t boot)
+{
+    if (h->doubt != NULL && rng_chance(&h->w->rng, 500)) {
+        fault_count(h->w, FAULT_POWER_LOST);
+        world_fault(h->w,
+                    "n%u: the power has gone, and with it the last commit",
+                    h->index + 1);
+        host_restore(h, h->doubt);
+    }
+    if (!RULE(S22))
+        return;
+    commit_alone(h, (struct store_command){.kind = STORE_BOOT, .number = boot});
+    host_image_free(h->doubt);
+    h->doubt = NULL;
 }
 
 void host_start(struct host *h)
 {
-    ASSERT(h->node == NULL && h->is_member);
+    ASSERT(h->node == NULL && h->is_member && !h->is_out);
     struct world *w = h->w;
-    struct store_folder folder = read_folder(h);
-    /* S22: before the first message of this life. */
+    struct store_folder folder = {0};
+    if (!read_folder(h, &folder)) {
+        host_lose(h);
+        return;
+    }
     folder.boot++;
-    if (RULE(S22))
-        commit_alone(h, (struct store_command){.kind = STORE_BOOT,
-                                               .number = folder.boot});
+    commit_boot(h, folder.boot);
     struct node_cfg cfg = {
         .folder = folder,
         .nonce = rng_next(&w->rng),
         .seed = rng_next(&w->rng),
         .timing = w->plan.timing,
         .version = "sim",
+        .peer_address = h->peer_address,
         .is_recording_trace = w->cfg.is_traced,
     };
     h->boot = folder.boot;
     h->life++;
     h->is_ready = false;
+    h->busy_until_us = h->space_us = 0;
     h->node = node_new(&cfg, world_ms(w), wall_ms(h));
     struct store_visitor v = node_visitor(h->node);
     enum err err = store_load(h->store, &v);
@@ -233,10 +355,12 @@ void host_start(struct host *h)
     if (err != ERR_OK)
         world_fail(w, SIM_SAFETY, "n%u does not start: %s", h->index + 1,
                    err_text(err));
-    world_trace(w, "n%u starts, boot %llu", h->index + 1,
-                (unsigned long long)h->boot);
-    watch_started(w->watch, h);
-    strangers_greet(w->strangers, h);
+    world_trace(w, "n%u starts, boot %llu%s", h->index + 1,
+                (unsigned long long)h->boot, h->is_ghost ? ", a GHOST" : "");
+    if (!h->is_ghost) {
+        watch_started(w->watch, h);
+        strangers_greet(w->strangers, h);
+    }
     h->wake_us = w->now_us;
     schedule(h);
 }
@@ -274,7 +398,10 @@ static void make_durable(struct host *h)
     if (err != ERR_OK)
         batch_refused(h, err);
     h->is_durable = true;
-    watch_durable(h->w->watch, h, h->batch);
+    host_image_free(h->doubt); /* the whole root has been written anew */
+    h->doubt = NULL;
+    if (!h->is_ghost)
+        watch_durable(h->w->watch, h, h->batch);
 }
 
 void host_crash(struct host *h)
@@ -284,11 +411,14 @@ void host_crash(struct host *h)
                 h->batch == NULL ? ""
                 : h->is_durable  ? ", its commit is on the disk"
                                  : ", its commit under way");
-    if (h->batch != NULL && !h->is_durable) {
-        if (rng_chance(&w->rng, 300))
-            make_durable(h);
-        else
-            w->totals.unsynced++;
+    if (h->batch != NULL && h->is_durable) {
+        fault_count(w, FAULT_CRASH_UNTOLD);
+    } else if (h->batch != NULL && rng_chance(&w->rng, 300)) {
+        make_durable(h);
+        fault_count(w, FAULT_CRASH_UNKNOWN);
+    } else if (h->batch != NULL) {
+        w->totals.unsynced++;
+        fault_count(w, FAULT_CRASH_UNSYNCED);
     }
     h->batch = NULL;
     node_free(h->node);
@@ -300,9 +430,14 @@ void host_crash(struct host *h)
     buffers_free(&h->buffers);
     h->is_paused = false;
     h->aim = AIM_NONE;
+    h->has_hit = false;
+    h->exit_code = -1;
+    h->fate = COMMIT_WELL;
+    h->has_bad_sector = h->has_failed_read = false;
     h->life++;
     h->wake_us = h->next_us = UINT64_MAX;
-    watch_crashed(w->watch, h);
+    if (!h->is_ghost)
+        watch_crashed(w->watch, h);
 }
 
 void host_pause(struct host *h)
@@ -337,6 +472,12 @@ static struct input *add_input(struct host *h, enum input_kind kind)
     return i;
 }
 
+/* Two at one address: the one gets this packet, the other that. */
+static struct host *addressee(struct host *h)
+{
+    return h->twin != NULL && rng_chance(&h->w->rng, 500) ? h->twin : h;
+}
+
 static void packet_arrives(struct host *h, const struct event *e)
 {
     size_t size;
@@ -346,6 +487,7 @@ static void packet_arrives(struct host *h, const struct event *e)
         mesh_receive(h->w, e, mesh_host(h->index), &size, &from, &connection);
     if (data == NULL)
         return;
+    h = addressee(h);
     if (h->node == NULL) {
         mem_free(data);
         return;
@@ -365,19 +507,38 @@ static void packet_arrives(struct host *h, const struct event *e)
 /* At some commit boundary after it was ordered: at this one (T35). */
 static void read_runs(struct host *h, struct host_read *r)
 {
-    struct buf *payload;
-    if (r->is_log) {
+    struct buf *payload = &r->segments_result.payload;
+    if (h->has_bad_sector) {
+        h->has_bad_sector = false;
+        h->has_failed_read = true;
+        r->segments_result.err = r->log_result.err = ERR_IO;
+    } else if (r->is_log) {
         store_read_log(h->reader, &r->log, &r->log_result);
         payload = &r->log_result.payload;
     } else {
         store_read_segments(h->reader, &r->segments, &r->segments_result);
-        payload = &r->segments_result.payload;
     }
     if (payload->size > 0) {
         r->payload = buffers_add(&h->buffers, payload->data, payload->size);
         payload->data = mem_copy(payload->data, payload->size);
     }
     add_input(h, INPUT_READ)->read = r;
+}
+
+/* As node/loop.c has it: the process ends at once (S22). */
+static void commit_fails(struct host *h)
+{
+    enum host_commit fate = h->fate;
+    world_fault(h->w, "n%u: a commit FAILS%s", h->index + 1,
+                fate == COMMIT_NEVER    ? ", it is not on the disk"
+                : fate == COMMIT_FAILED ? ", yet it is on the disk"
+                                        : ", it is in the cache alone");
+    struct host_image *before = fate == COMMIT_DOUBT ? host_image(h) : NULL;
+    if (fate != COMMIT_NEVER)
+        make_durable(h);
+    h->doubt = before;
+    h->batch = NULL; /* what became of it is decided */
+    h->exit_code = EXIT_DISK;
 }
 
 void host_event(struct host *h, const struct event *e)
@@ -391,7 +552,13 @@ void host_event(struct host *h, const struct event *e)
     case EVENT_DISK:
         if (is_former)
             return;
+        if (h->fate != COMMIT_WELL) {
+            commit_fails(h);
+            return;
+        }
         make_durable(h);
+        if (h->aim == AIM_DURABLE)
+            h->has_hit = true;
         world_at(h->w, world_draw(h->w, h->w->plan.told_us), EVENT_TOLD,
                  h->index, h->life, 0, NULL);
         return;
@@ -407,6 +574,7 @@ void host_event(struct host *h, const struct event *e)
         return;
     case EVENT_RESPONSE:
     case EVENT_FAULT:
+    case EVENT_LATER:
     case EVENT_HEAL:
     case EVENT_EASE:
     case EVENT_RESTART:
@@ -439,17 +607,22 @@ static uint8_t *gather(const struct host *h, const struct wire_out *m,
     return data;
 }
 
+static uint32_t address_of(const struct host *h)
+{
+    return h->index == (HOSTS_MAX) ? host_of(h->w, h->id)->index : h->index;
+}
+
 static void send_peer(struct host *h, const struct node_effect *e)
 {
     struct host *to = host_of(h->w, e->node);
     ASSERT(to != NULL);
     size_t size;
     uint8_t *data = gather(h, e->message, &size);
-    if (e->lane == LANE_CONTROL &&
+    if (e->lane == LANE_CONTROL && !h->is_ghost &&
         watch_sent(h->w->watch, h, to, span_of(data, size), h->aim))
         h->has_hit = true;
-    mesh_send(h->w, EVENT_PACKET, mesh_host(h->index), mesh_host(to->index), 0,
-              0, data, size);
+    mesh_send(h->w, EVENT_PACKET, mesh_host(address_of(h)),
+              mesh_host(to->index), 0, 0, data, size);
 }
 
 static void send_user(struct host *h, const struct node_effect *e)
@@ -459,18 +632,21 @@ static void send_user(struct host *h, const struct node_effect *e)
     uint64_t c = e->connection;
     if (h->aim == AIM_ANSWERED && h->batch != NULL)
         h->has_hit = true;
-    mesh_send(h->w, EVENT_RESPONSE, mesh_host(h->index),
+    mesh_send(h->w, EVENT_RESPONSE, mesh_host(address_of(h)),
               mesh_user(mesh_connection_user(c)), c >> 32,
               mesh_connection_link(c), data, size);
 }
 
-static uint64_t draw_commit(struct world *w)
+static uint64_t draw_commit(struct host *h)
 {
+    struct world *w = h->w;
     const struct plan *p = &w->plan;
     uint64_t us =
         p->commit_min_us + world_draw(w, p->commit_max_us - p->commit_min_us);
     if (fault_strikes(w, FAULT_SLOW_COMMIT, p->slow_per_mille))
         us += world_draw(w, (uint64_t)p->slow_ms * 1000);
+    if (w->now_us < h->slow_until_us)
+        us += 100000 + world_draw(w, 1900000);
     return us;
 }
 
@@ -483,7 +659,7 @@ static void begin_commit(struct host *h, const struct node_effect *e)
     h->w->totals.commits++;
     if (h->aim == AIM_COMMIT)
         h->has_hit = true;
-    world_at(h->w, draw_commit(h->w), EVENT_DISK, h->index, h->life, 0, NULL);
+    world_at(h->w, draw_commit(h), EVENT_DISK, h->index, h->life, 0, NULL);
 }
 
 static void begin_read(struct host *h, const struct node_effect *e, bool is_log)
@@ -530,8 +706,13 @@ static void do_effect(struct host *h, const struct node_effect *e)
         h->is_ready = true;
         return;
     case NODE_DO_STOP:
-        world_fail(h->w, SIM_SAFETY, "n%u stops with %d: %s", h->index + 1,
-                   e->exit_code, e->text);
+        world_trace(h->w, "n%u stops with %d: %s", h->index + 1, e->exit_code,
+                    e->text);
+        if (!disk_faults_may_end(h, e->exit_code))
+            world_fail(h->w, SIM_SAFETY, "n%u stops with %d: %s", h->index + 1,
+                       e->exit_code, e->text);
+        h->exit_code = e->exit_code;
+        return;
     case NODE_DO_LOG:
         world_trace(h->w, "n%u: %s", h->index + 1, e->text);
         return;
@@ -572,11 +753,28 @@ static void feed(struct host *h, struct input *i)
     }
 }
 
+/* Behind a STOP nothing is done any more; but references are counted. */
 static void drain(struct host *h)
 {
     struct node_effect e;
-    while (node_pop(h->node, &e))
-        do_effect(h, &e);
+    while (node_pop(h->node, &e)) {
+        bool is_count = e.kind == NODE_DO_ACQUIRE || e.kind == NODE_DO_RELEASE;
+        if (h->exit_code < 0 || is_count)
+            do_effect(h, &e);
+        else if (e.kind == NODE_DO_READ)
+            buf_free(&e.segments.rows);
+    }
+}
+
+/* Each second, as the loop has it. */
+static void tell_space(struct host *h)
+{
+    struct store_space space;
+    if (h->w->now_us < h->space_us)
+        return;
+    h->space_us = h->w->now_us + 1000000;
+    if (store_space(h->store, &space) == ERR_OK)
+        node_space(h->node, &space);
 }
 
 /* Whether it is to change nothing. */
@@ -606,6 +804,16 @@ static void feed_void(struct host *h, struct input *i)
     buf_free(&after);
 }
 
+static void look(struct host *h)
+{
+    struct world *w = h->w;
+    if (!watch_wake(w->watch, h))
+        return;
+    strangers_rise(w->strangers, h);
+    if (h->aim == AIM_LEADS)
+        h->has_hit = true;
+}
+
 /* Some turns end between two inputs, as a loop's budget would have it. */
 void host_wake(struct host *h)
 {
@@ -613,6 +821,7 @@ void host_wake(struct host *h)
     w->totals.wakes++;
     h->wake_us = UINT64_MAX;
     node_tick(h->node, world_ms(w), wall_ms(h));
+    tell_space(h);
     for (size_t i = 0; i < h->input_count; i++) {
         if (is_void(h, &h->inputs[i]))
             feed_void(h, &h->inputs[i]);
@@ -629,11 +838,10 @@ void host_wake(struct host *h)
             host_drop_read(h->inputs[i].read);
     }
     h->input_count = 0;
-    bool has_risen = watch_wake(w->watch, h);
-    if (has_risen)
-        strangers_rise(w->strangers, h);
-    if (h->aim == AIM_LEADS && has_risen)
-        h->has_hit = true;
+    if (w->now_us < h->starved_until_us)
+        h->busy_until_us = w->now_us + world_draw(w, h->starved_us);
+    if (h->exit_code < 0 && !h->is_ghost)
+        look(h);
     schedule(h);
 }
 

@@ -39,6 +39,31 @@ enum aim {
     AIM_ANSWERED, /* a client was told that its commands are judged */
     AIM_LEADS,    /* it has become the leader of a group */
     AIM_COMMIT,   /* a commit has begun */
+    AIM_DURABLE,  /* a commit is on the disk, and its core not told */
+};
+
+/* What becomes of a commit. That it be torn is not among them: LMDB writes no
+ * page that is in use, and its meta page is valid or is not. */
+enum host_commit {
+    COMMIT_WELL,
+    COMMIT_NEVER,  /* it fails, and is not on the disk */
+    COMMIT_FAILED, /* it fails, and yet is on the disk */
+    COMMIT_DOUBT   /* it fails; the cache has it and the disk has not, so that
+                      it is gone if the power goes before the next (S22) */
+};
+
+/* A wall clock that may be wrong; the monotonic one is the world's. */
+struct host_clock {
+    int64_t ahead_ms;      /* of the world's, at since_ms */
+    uint64_t since_ms;     /* of the world: when it was last set */
+    uint32_t rate_percent; /* 100: as the world's goes; 0: it stands still */
+};
+
+/* A folder as it was at one moment, with what the watch knows of it. */
+struct host_image {
+    struct store *store;
+    struct watch_image *seen;
+    uint64_t boot, taken_us;
 };
 
 struct host {
@@ -48,7 +73,7 @@ struct host {
     char name[16];
     char peer_address[24];
     char client_address[24];
-    int64_t skew_ms;
+    struct host_clock clock;
 
     struct store *store;
     struct store_reader *reader;
@@ -60,8 +85,26 @@ struct host {
     bool is_paused;
     bool is_cut_off; /* for good */
     bool is_ready;
+    bool is_out;     /* for good: the folder is lost, bad or forgotten */
+    bool is_rotten;  /* a row that is not a payload's is damaged */
+    bool is_damaged; /* payload is */
+    bool is_ghost;   /* its folder is older than what peers have heard of it:
+                        nothing that it says may be heard, and it must end */
+    uint64_t suspect_until_us; /* it has lost log, and may not have it again */
+    struct host *twin; /* a copy that runs at the same address; NULL: none */
     enum aim aim;
     bool has_hit;
+    int exit_code;             /* what the core has asked for; -1: nothing */
+    enum host_commit fate;     /* of the next commit that ends */
+    bool has_bad_sector;       /* the next read fails */
+    bool has_failed_read;      /* in this life */
+    bool is_full;              /* its disk */
+    uint64_t slow_until_us;    /* all commits take long */
+    uint64_t starved_until_us; /* turns take up to ... */
+    uint32_t starved_us;
+    uint64_t busy_until_us;   /* this turn takes so long */
+    uint64_t space_us;        /* when the core is told next what is free */
+    struct host_image *doubt; /* what the disk has, if the power goes */
     struct buffers buffers;
     struct input *inputs;
     size_t input_count, input_capacity;
@@ -76,6 +119,20 @@ struct host {
 
 struct host *host_new(struct world *w, uint32_t index);
 void host_free(struct host *h);
+/* Another process at the same address, with a copy of the folder. */
+struct host *host_twin(struct host *h, const struct host_image *folder);
+/* A copy of its folder as it is on the disk now. */
+struct host_image *host_image(const struct host *h);
+void host_image_free(struct host_image *i);
+/* The folder of a host that is down is this one from now on; takes it over. */
+void host_restore(struct host *h, struct host_image *i);
+/* Its disk is nearly full, or has room. */
+void host_set_full(struct host *h, bool is_full);
+/* It never runs again. */
+void host_lose(struct host *h);
+void host_set_clock(struct host *h, int64_t ahead_ms, uint32_t rate_percent);
+/* By how much it is ahead now. */
+int64_t host_ahead_ms(const struct host *h);
 /* The folder of the first node of a new cluster ... */
 void host_found(struct host *h);
 /* ... and of one that has joined it, with the record that names it. */

@@ -54,9 +54,10 @@
     X(S9B, SIM_SAFETY, "one change of members at a time")                      \
     X(S9D, SIM_SAFETY, "the configuration in force is the log's newest")       \
     X(S9E, SIM_SAFETY, "a leader is a voter of its configuration")             \
+    X(S23, SIM_SAFETY, "a full disk refuses commands and nothing else")        \
     X(S26, SIM_SAFETY, "times never go back within a stream")                  \
     X(T3, SIM_SAFETY, "commands are committed with enough voters")             \
-    X(T13, SIM_SAFETY, "who is invited is in a committed configuration")        \
+    X(T13, SIM_SAFETY, "who is invited is in a committed configuration")       \
     X(T14, SIM_SAFETY, "a change has a live, matched majority")                \
     X(T15C, SIM_SAFETY, "who is judged lost has lost what it acknowledged")    \
     X(T16, SIM_SAFETY, "one voter grows to three, not to two")                 \

@@ -181,6 +181,14 @@ void ops_failed(struct ops *o, struct op *op, enum err err)
     o->w->totals.refused++;
 }
 
+void ops_refused(struct ops *o, uint32_t user, bool is_question, enum err err)
+{
+    bool was_full = o->w->totals.faults[FAULT_FULL_DISK] > 0;
+    MUST_HOLD(o->w, S23, err != ERR_NO_SPACE || (was_full && !is_question),
+              "user %u is told that there is no space%s", user,
+              is_question ? ", though it only asked" : "; no disk was full");
+}
+
 void ops_unknown(struct ops *o, struct op *op)
 {
     op->state = STATE_UNKNOWN;

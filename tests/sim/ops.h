@@ -39,6 +39,8 @@ struct op *ops_begin(struct ops *o, uint32_t user, uint32_t group,
 void ops_acked(struct ops *o, struct op *op, uint64_t seq, bool is_duplicate);
 /* Nothing was done, was said, and nothing may come of it later. */
 void ops_failed(struct ops *o, struct op *op, enum err err);
+/* A request, a question or one that changes something, is refused. */
+void ops_refused(struct ops *o, uint32_t user, bool is_question, enum err err);
 void ops_unknown(struct ops *o, struct op *op);
 
 /* A question for the end of a stream begins, and is answered. */

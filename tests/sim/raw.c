@@ -587,6 +587,7 @@ static void refused(struct raw *r, struct session *s, enum asked asked,
                        r->user, s->stream_name);
         return;
     }
+    ops_refused(r->w->ops, r->user, is_question, a->err);
     bool is_read = asked == ASKED_READ && a->err == ERR_NOT_HERE;
     if (!is_passing(r, a->err) && !is_read)
         world_fail(r->w, SIM_SAFETY, "user %u: a request is answered %s: %.*s",

@@ -154,14 +154,25 @@ static uint64_t token_of(enum wanted what, uint64_t which)
     return (uint64_t)what << 32 | which;
 }
 
-static void check_passing(struct user *u, const char *what, enum err err,
+static const char *const what_words[] = {
+    [WANT_CREATE] = "create", [WANT_PRODUCER] = "a producer's opening",
+    [WANT_END] = "info",      [WANT_NAME] = "open",
+    [WANT_READ] = "a read",   [WANT_LIST] = "a list",
+    [WANT_JOIN] = "a join",   [WANT_RECORD] = "a record's fetching",
+};
+
+static void check_passing(struct user *u, enum wanted what, enum err err,
                           const char *text)
 {
-    if (err == ERR_OK || err == ERR_UNAVAILABLE || err == ERR_TIMEOUT ||
-        err == ERR_BUSY || err == ERR_MOVED || err == ERR_NOT_HERE)
+    bool is_change = what == WANT_CREATE || what == WANT_PRODUCER;
+    if (err != ERR_OK)
+        ops_refused(u->w->ops, u->index, !is_change, err);
+    if (err == ERR_OK || err == ERR_NO_SPACE || err == ERR_UNAVAILABLE ||
+        err == ERR_TIMEOUT || err == ERR_BUSY || err == ERR_MOVED ||
+        err == ERR_NOT_HERE)
         return;
     world_fail(u->w, SIM_SAFETY, "user %u: %s is answered %s: %s", u->index,
-               what, err_name(err), text);
+               what_words[what], err_name(err), text);
 }
 
 static void stream_found(struct user *u, struct use *s,
@@ -182,7 +193,7 @@ static void read_done(struct user *u, struct use *s,
                       const struct client_result *r)
 {
     s->is_reading = false;
-    check_passing(u, "a read", r->err, r->text);
+    check_passing(u, WANT_READ, r->err, r->text);
     if (r->err != ERR_OK)
         return;
     struct dec d = dec_of(r->read->segments);
@@ -210,7 +221,7 @@ static void read_done(struct user *u, struct use *s,
 static void list_done(struct user *u, const struct client_result *r)
 {
     u->is_listing = false;
-    check_passing(u, "a list", r->err, r->text);
+    check_passing(u, WANT_LIST, r->err, r->text);
     if (r->err != ERR_OK)
         return;
     for (size_t i = 1; i < r->stream_count; i++)
@@ -232,7 +243,7 @@ static void join_done(struct user *u, enum wanted what,
                       const struct client_result *r)
 {
     u->is_join_asked = false;
-    check_passing(u, "a join", r->err, r->text);
+    check_passing(u, what, r->err, r->text);
     if (r->err != ERR_OK || u->joining == NULL)
         return;
     if (what == WANT_JOIN)
@@ -257,20 +268,20 @@ static void done(struct user *u, const struct client_result *r)
     switch (what) {
     case WANT_CREATE:
         s->is_creating = false;
-        check_passing(u, "create", r->err, r->text);
+        check_passing(u, what, r->err, r->text);
         if (r->err == ERR_OK)
             stream_found(u, s, r);
         return;
     case WANT_PRODUCER:
         s->is_opening = false;
-        check_passing(u, "a producer's opening", r->err, r->text);
+        check_passing(u, what, r->err, r->text);
         s->has_producer = r->err == ERR_OK;
         s->producer = r->producer;
         return;
     case WANT_END:
     case WANT_NAME:
         s->is_asking = false;
-        check_passing(u, what == WANT_END ? "info" : "open", r->err, r->text);
+        check_passing(u, what, r->err, r->text);
         if (r->err == ERR_OK)
             ops_end(u->w->ops, u->index, s->partition + 1, s->stream, s->floor,
                     r->stream.next_seq);

@@ -49,6 +49,22 @@ bool watch_wake(struct watch *a, struct host *h);
  * voters is among these hosts (by bits), and it has as many voters as writes
  * ask for. */
 bool watch_has_quorum(const struct watch *a, uint32_t group, uint32_t hosts);
+
+/* What is on the host's disk now; and it has gone back to that. */
+struct watch_image *watch_image(const struct watch *a, const struct host *h);
+void watch_image_free(struct watch_image *i);
+void watch_restore(struct watch *a, struct host *h,
+                   const struct watch_image *i);
+/* Without this host's disk each group still has a majority of whole ones. */
+bool watch_may_lose(const struct watch *a, struct host *victim);
+/* Its disk may go back to that within one boot, and no promise is void: votes
+ * and replicas are the same, and each entry that goes is on the disks of a
+ * majority even so. *lost: how many entries go. */
+bool watch_may_forget(const struct watch *a, const struct host *h,
+                      const struct watch_image *i, uint64_t *lost);
+/* All others have it on their disks that the host has had this boot. */
+bool watch_all_know(const struct watch *a, const struct host *h, uint64_t boot);
+
 /* The newest leader known of a group, NULL if none is up in the core. */
 struct host *watch_leader(const struct watch *a, uint32_t group);
 /* Of the host that has just been woken: it leads this group since then. */

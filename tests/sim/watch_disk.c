@@ -220,8 +220,10 @@ static void stored(struct watch *a, struct host *h,
         world_fail(a->w, SIM_SAFETY, "n%u quarantines group %u: %.*s",
                    h->index + 1, c->group, (int)c->bytes.size,
                    (const char *)c->bytes.data);
-    case STORE_BOOT:
     case STORE_BOOTS:
+        watch_boots(a, h, c->bytes);
+        return;
+    case STORE_BOOT:
     case STORE_RECORD:
         return;
     }

@@ -6,6 +6,7 @@
  *   watch_change.c  who may be a member of a group, and when that may change
  *   watch_fed.c     what comes in and must not be heeded
  *   watch_commit.c  what is committed and applied, by whom, on what grounds
+ *   watch_image.c   folders that go back, and what may be lost
  *   watch_view.c    gossip: who thinks whom alive */
 #ifndef TESTS_SIM_WATCH_IMPL_H
 #define TESTS_SIM_WATCH_IMPL_H
@@ -103,6 +104,10 @@ struct host_watch {
     struct claim claims[PLAN_GROUPS_MAX];
     struct acked acked[PLAN_GROUPS_MAX];
     uint64_t newest_boot;
+    uint64_t boots_seen[HOSTS_MAX]; /* of its peers, as its disk has it */
+    /* Of each group that it leads: since when (0: it does not) it has heard
+     * well of a follower whose disk has less than it believes. */
+    uint64_t deceived_ms[PLAN_GROUPS_MAX];
     struct view views[HOSTS_MAX];
     uint64_t news_count; /* of its gossip, when the views were taken */
 };
@@ -198,6 +203,11 @@ void watch_change_led(struct watch *a, struct host *h, uint32_t group,
 /* A ring record is seen for the first time; `before` is the last one. */
 void watch_change_record(struct watch *a, const struct record *before,
                          const struct record *next);
+
+/* ---- watch_image.c ----------------------------------------------------- */
+
+/* The row that a host keeps of its peers' boots is this now. */
+void watch_boots(struct watch *a, const struct host *h, struct span row);
 
 /* ---- watch_view.c ------------------------------------------------------ */
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/sim/disk_faults.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/final.h"
 #include "tests/sim/mesh.h"
@@ -215,6 +216,8 @@ static void handle(struct world *w, const struct event *e)
     case EVENT_TOLD:
     case EVENT_READ:
         host_event(h, e);
+        if (h->exit_code >= 0)
+            disk_faults_ended(h);
         return;
     case EVENT_RESPONSE:
     case EVENT_RAW:
@@ -225,6 +228,9 @@ static void handle(struct world *w, const struct event *e)
     case EVENT_HEAL:
     case EVENT_EASE:
         faults_event(w->faults, e);
+        return;
+    case EVENT_LATER:
+        disk_faults_event(w, e);
         return;
     case EVENT_RESTART:
         if (h->life == e->life && h->node == NULL)
@@ -243,6 +249,10 @@ static void handle(struct world *w, const struct event *e)
 static void wake_host(struct world *w, struct host *h)
 {
     host_wake(h);
+    if (h->exit_code >= 0) {
+        disk_faults_ended(h);
+        return;
+    }
     faults_after(w->faults, h);
     if (h->has_hit)
         faults_hit(w->faults, h);

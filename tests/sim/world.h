@@ -39,6 +39,7 @@ enum event_kind {
     EVENT_TOLD,     /* and its core shall hear of it */
     EVENT_READ,     /* data: struct host_read */
     EVENT_FAULT,    /* the next of the plan's */
+    EVENT_LATER,    /* host who: the rest of a fault (disk_faults.c) */
     EVENT_HEAL,     /* number: which cut ends */
     EVENT_EASE,     /* number: which trouble of lines ends (who 1: begins) */
     EVENT_RESTART,  /* host who */

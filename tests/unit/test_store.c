@@ -27,14 +27,18 @@ static void open_lmdb(struct rig *r)
     assert_non_null(r->reader);
 }
 
-/* As after a restart of the process; the model is only asked anew. */
+/* As after a restart of the process; of the model, a copy goes on. */
 static void reopen(struct rig *r)
 {
-    if (!r->is_lmdb)
-        return;
     store_reader_close(r->reader);
-    store_close(r->store);
-    open_lmdb(r);
+    struct store *old = r->store;
+    if (!r->is_lmdb) {
+        r->store = store_model_copy(old, &r->bytes);
+        r->reader = store_reader_open(r->store);
+    }
+    store_close(old);
+    if (r->is_lmdb)
+        open_lmdb(r);
 }
 
 static int set_up(void **state, bool is_lmdb)

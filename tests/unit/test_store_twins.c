@@ -51,6 +51,18 @@ static void close_lmdb(struct twins *t)
     store_close(t->lmdb);
 }
 
+/* LMDB's file is opened anew; of the model, a copy goes on. */
+static void reopen_both(struct twins *t)
+{
+    close_lmdb(t);
+    open_lmdb(t);
+    struct store *old = t->model;
+    store_reader_close(t->model_reader);
+    t->model = store_model_copy(old, &t->bytes);
+    t->model_reader = store_reader_open(t->model);
+    store_close(old);
+}
+
 static struct twins *twins_new(uint64_t seed)
 {
     struct twins *t = mem_alloc(sizeof *t);
@@ -418,10 +430,8 @@ static void play(uint64_t seed)
         apply_some(t);
         if (rng_chance(&t->rng, 200))
             try_what_does_not_fit(t);
-        if (rng_chance(&t->rng, 100)) {
-            close_lmdb(t);
-            open_lmdb(t);
-        }
+        if (rng_chance(&t->rng, 100))
+            reopen_both(t);
         for (uint32_t i = 0; i < GROUPS; i++) {
             read_some_segments(t, &t->groups[i], i);
             if (t->groups[i].is_live)

@@ -175,6 +175,7 @@ void watch_commit_risen(struct watch *a, struct host *h, uint32_t group,
             struct variant *v = watch_variant(gw, i, term);
             ASSERT(v != NULL && i == gw->committed + 1);
             watch_commit(a, group, v, i);
+            slot->committed_in = raft_term_at(r, commit); /* R5 */
         }
         MUST_HOLD(a->w, I6, slot->committed->term == term,
                   "n%u has entry %llu of group %u committed with term %llu; it "
@@ -184,15 +185,18 @@ void watch_commit_risen(struct watch *a, struct host *h, uint32_t group,
     }
 }
 
-/* The newest committed entry of a lower term is enough: by log matching (I2)
- * a log that has it has all before it. */
+/* Leaders of terms above that in which an entry was committed have it (paper,
+ * 5.4.3; the entry's own term may be lower, and leaders between the two need
+ * not have it). The newest such entry is enough: by log matching (I2) a log
+ * that has it has all before it. */
 void watch_complete(struct watch *a, struct host *h, uint32_t group,
                     const struct raft *r)
 {
     struct group_watch *gw = &a->groups[group];
     for (uint64_t i = gw->committed; i > raft_base(r); i--) {
-        const struct variant *v = watch_slot(gw, i)->committed;
-        if (v->term >= raft_term(r)) /* it leads in the past */
+        const struct slot *slot = watch_slot(gw, i);
+        const struct variant *v = slot->committed;
+        if (slot->committed_in >= raft_term(r)) /* it leads in the past */
             continue;
         MUST_HOLD(a->w, I3, raft_term_at(r, i) == v->term,
                   "n%u leads group %u in term %llu without entry %llu of term "

@@ -27,6 +27,7 @@ struct variant {
 struct slot {
     struct variant *variants;
     struct variant *committed;
+    uint64_t committed_in; /* in which term, by its leader */
     bool has_digest;
     struct hash128 digest; /* of the state with this entry applied */
 };

@@ -225,6 +225,12 @@ static enum err open_stored(struct store_lmdb *s, uint64_t map_bytes)
     err = open_env(s, map_bytes);
     if (err == ERR_OK)
         err = check_length(s);
+    /* S22: a meta page whose write has failed may be on the disk all the same;
+     * LMDB has overruled it in the page cache, and only there. Were the next
+     * pages, of the same numbers, on the disk before that is, a power loss
+     * would leave a tree of both. */
+    if (err == ERR_OK)
+        err = sync_data(s);
     int dead;
     if (err == ERR_OK)
         err = store_lmdb_err(mdb_reader_check(s->env, &dead));

@@ -7,6 +7,7 @@
 #                     of HAZARDS.md, and tables of single decisions;
 #                     UPDATE=1 rewrites what they expect
 #   make cluster      the tests with real processes alone
+#   make power        power losses below the real store alone
 #   make sim          the simulator alone: SEEDS=200 FROM=1 JOBS=2, VERBOSE=1
 #                     for a line each; or one history again: SEED=4711, in
 #                     words with TRACE=1 (tests/sim/README.md)
@@ -114,6 +115,9 @@ SIM     := $(patsubst %.c,$(B)/%,$(wildcard tests/sim/sim.c))
 CLUSTER := $(patsubst %.c,$(B)/%,$(filter-out %/shim.c,\
                $(wildcard tests/cluster/*.c))) \
            $(patsubst %.c,$(B)/%.so,$(wildcard tests/cluster/shim.c))
+# The recorder below a store, and who rebuilds what it saw.
+SRC_power := $(wildcard tests/power/*.c)
+POWER   := $(if $(SRC_power),$(B)/tests/power/power $(B)/tests/power/preload.so)
 # One program; bench_rows.c beside it is a probe that builds by itself.
 SRC_bench := $(filter-out tests/bench/bench_rows.c,$(wildcard tests/bench/*.c))
 EDDYD   := $(if $(wildcard node/main.c),$(B)/eddyd)
@@ -121,9 +125,10 @@ EDDY    := $(if $(wildcard tools/eddy.c),$(B)/eddy)
 
 SOURCES := $(foreach r,$(ROOMS) unit sim,$(SRC_$(r))) \
     $(wildcard $(MAINS) tests/sim/sim.c tests/unit/test_*.c tests/cases/*.c \
-               tests/fuzz/*.c tests/cluster/*.c tests/bench/*.c)
+               tests/fuzz/*.c tests/cluster/*.c tests/power/*.c \
+               tests/bench/*.c)
 TREE    := $(foreach d,ring storage net node tools tests/unit tests/cases \
-               tests/sim tests/cluster tests/fuzz tests/bench,\
+               tests/sim tests/cluster tests/power tests/fuzz tests/bench,\
                $(wildcard $(d)/*.[ch]))
 
 libs = $(foreach r,$(1),$(B)/lib$(r).a)
@@ -147,10 +152,10 @@ rooms_of = $(or $(ROOMS_$(1)),$(call below_of,$(call module_of,$(1))),$(ROOMS))
 
 # ---- what is called from outside --------------------------------------------
 
-.PHONY: all deps deps-fuzz test cases cluster sim sim-long mutants check fuzz \
-    bench bench-ring test-long format lint demo install clean \
-    programs tests cases-programs cluster-programs sim-program fuzzers \
-    objects FORCE
+.PHONY: all deps deps-fuzz test cases cluster power sim sim-long mutants \
+    check fuzz bench bench-ring test-long format lint demo install clean \
+    programs tests cases-programs cluster-programs power-programs \
+    sim-program fuzzers objects FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -197,9 +202,9 @@ MUTANTS   := --jobs $(JOBS) $(OFF:%=--off %) $(FRESH:%=--fresh) \
 NO_SIM    := there is no simulator yet (tests/sim/sim.c)
 
 test: deps
-	$(SUB) VARIANT=release programs cluster-programs
+	$(SUB) VARIANT=release programs cluster-programs power-programs
 	$(SUB) VARIANT=test tests
-	@SIM_ARGS='$(SIM_RANGE)' $(RUN) unit cases fuzz sim cluster
+	@SIM_ARGS='$(SIM_RANGE)' $(RUN) unit cases fuzz sim cluster power
 
 cases: deps
 	$(SUB) VARIANT=test cases-programs
@@ -208,6 +213,10 @@ cases: deps
 cluster: deps
 	$(SUB) VARIANT=release programs cluster-programs
 	@$(RUN) cluster
+
+power: deps
+	$(SUB) VARIANT=release programs cluster-programs power-programs
+	@$(RUN) power
 
 sim: deps
 	$(call need,$(SIM),$(NO_SIM))
@@ -271,6 +280,7 @@ programs: $(EDDY) $(EDDYD)
 tests: $(UNITS) $(CASES) $(FUZZERS) $(SIM)
 cases-programs: $(CASES)
 cluster-programs: $(CLUSTER)
+power-programs: $(POWER)
 sim-program: $(SIM)
 fuzzers: $(FUZZERS)
 objects: $(patsubst %.c,$(B)/%.o,$(wildcard $(foreach r,$(ROOMS),$(r)/*.c)))
@@ -336,8 +346,13 @@ $(B)/tests/cases/%: $(B)/tests/cases/%.o \
 $(B)/tests/cluster/%: $(B)/tests/cluster/%.o $(call libs,net ring)
 	$(call link)
 
+$(B)/tests/power/power: $(patsubst %.c,$(B)/%.o,\
+        $(filter-out %/preload.c,$(SRC_power))) $(call libs,unit storage ring)
+	$(call link)
+
+$(B)/tests/power/preload.so: tests/power/tape.h
 # Never sanitized: it is loaded before the program's own libraries.
-$(B)/tests/cluster/%.so: tests/cluster/%.c $(B)/flags
+$(B)/%.so: %.c $(B)/flags
 	@mkdir -p $(@D)
 	@echo "  CC $@"
 	@$(CC) $(LANGUAGE) $(WARNINGS) -O1 -shared -fPIC -o $@ $<

@@ -10,6 +10,7 @@
 #   sim       tests/sim/sim.c       the simulator: one test, says its own totals
 #   cluster   tests/cluster/*.sh    real processes: "ok NAME", "not ok NAME WHY"
 #                                   (lib*.sh is sourced by the others)
+#   power     tests/power/*.sh      the same words: power losses below the store
 #   mutants   ring/rule.h           each rule off: the simulator must object
 #   fuzz-new  tests/fuzz/fuzz_*.c   libFuzzer looks for new inputs
 #
@@ -271,9 +272,9 @@ run_mutants() {
 
 # ---- real processes ----------------------------------------------------------
 
-run_cluster() {
-    local script log status good bad scripts=(tests/cluster/*.sh)
-    [ ${#scripts[@]} != 0 ] || none "process tests" 'tests/cluster/*.sh'
+run_scripts() { # run_scripts FOLDER
+    local script log status good bad scripts=("$1"/*.sh)
+    [ ${#scripts[@]} != 0 ] || none "process tests" "$1/*.sh"
     for script in "${scripts[@]}"; do
         case $script in */lib*.sh) continue ;; esac # sourced by the others
         log=$logs/$(basename "$script").log
@@ -300,7 +301,8 @@ for kind in "$@"; do
     fuzz) run_fuzz ;;
     fuzz-new) run_fuzz_new ;;
     sim) run_sim ;;
-    cluster) run_cluster ;;
+    cluster) run_scripts tests/cluster ;;
+    power) run_scripts tests/power ;;
     mutants) run_mutants ;;
     *) echo "run.sh: no kind of test is called $kind" >&2; exit 2 ;;
     esac

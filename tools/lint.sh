@@ -18,7 +18,8 @@ FILE_LINES=900
 UNFINISHED="TO""DO|FIX""ME|XX""X|HA""CK"
 
 rooms=(ring storage net node tools)
-dirs=("${rooms[@]}" tests/unit tests/cases tests/sim tests/cluster tests/fuzz)
+dirs=("${rooms[@]}" tests/unit tests/cases tests/sim tests/cluster tests/power
+    tests/fuzz)
 files=() headers=()
 for dir in "${dirs[@]}"; do
     files+=("$dir"/*.c "$dir"/*.h)

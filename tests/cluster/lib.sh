@@ -21,6 +21,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 DOOR=$CLUSTER_BIN/door
 RECORDER=$CLUSTER_BIN/recorder
 SHIM=$CLUSTER_BIN/shim.so
+: "${PARTITIONS:=256}" # of the clusters founded: its default
 
 # A sanitizer makes all slower, and needs the address space for itself.
 case ${SAN:-} in
@@ -173,13 +174,13 @@ run() {
 is_ready() { grep -q '^ready ' "$W/n$1.out"; }
 is_alive() { kill -0 "${PID[$1]}" 2>/dev/null; }
 
-# kill_nodes I...: all at once with -9.
+# kill_nodes I...: all at once with -9 (or what stands for it).
 kill_nodes() {
     local i pids=()
     for i in "$@"; do
         pids+=("${PID[i]}")
     done
-    kill -9 "${pids[@]}"
+    kill "-${KILL:-9}" "${pids[@]}"
     for i in "$@"; do
         wait "${PID[i]}" 2>/dev/null
         PID[i]=''
@@ -234,10 +235,10 @@ leads() {
             END { print n + 0 }'
 }
 
-# is_whole COPIES I...: these nodes lead all 256 partitions, none is behind.
+# is_whole COPIES I...: these nodes lead all partitions, none is behind.
 # is_healthy COPIES I...: and each of them leads its share, one more or less.
 is_whole() {
-    local copies=$1 i total=0 least=256 most=0 n
+    local copies=$1 i total=0 least=$PARTITIONS most=0 n
     shift
     for i in "$@"; do
         n=$(leads "$copies" "$i")
@@ -246,7 +247,7 @@ is_whole() {
         most=$((n > most ? n : most))
     done
     echo $((most - least))
-    [ $total = 256 ]
+    [ $total = "$PARTITIONS" ]
 }
 is_healthy() {
     local spread

@@ -39,6 +39,7 @@
 
 #include "net/eddy.h"
 #include "ring/base.h"
+#include "tests/cluster/content.h"
 
 #define STREAMS_LIMIT 256u
 #define WRITERS       8u
@@ -111,32 +112,6 @@ static FILE *open_file(const struct setup *s, const char *what, unsigned number,
     if (f == NULL && (mode[0] != 'r' || errno != ENOENT))
         die(path, strerror(errno));
     return f;
-}
-
-/* ---- content ----------------------------------------------------------- */
-
-/* Small ones mostly, some of several payload rows, a few large ones. */
-static size_t content_size(struct rng *chance)
-{
-    uint64_t die = rng_below(chance, 1000);
-    if (die < 5)
-        return 100000 + rng_below(chance, 200000);
-    return 100 + rng_below(chance, die < 50 ? 20000 : 1500);
-}
-
-static void content_of(unsigned stream, uint64_t life, uint64_t number,
-                       struct buf *out)
-{
-    struct rng chance;
-    rng_seed(&chance, (uint64_t)stream << 48 ^ life << 32 ^ number);
-    size_t size = content_size(&chance);
-    buf_clear(out);
-    buf_printf(out, "%u %llu %llu\n", stream, (unsigned long long)life,
-               (unsigned long long)number);
-    while (out->size < size) {
-        uint64_t word = rng_next(&chance);
-        buf_append(out, &word, sizeof word);
-    }
 }
 
 /* ---- the writers ------------------------------------------------------- */
@@ -507,16 +482,10 @@ static void check_segment(struct book *b, unsigned stream,
                           struct totals *t)
 {
     unsigned claimed;
-    unsigned long long life, number;
-    char head[64] = {0};
-    memcpy(head, g->data, g->size < sizeof head - 1 ? g->size : 63);
-    bool is_known =
-        sscanf(head, "%u %llu %llu", &claimed, &life, &number) == 3 &&
-        life < LIVES_LIMIT;
-    if (is_known)
-        content_of(stream, life, number, content);
-    if (!is_known || content->size != g->size ||
-        memcmp(content->data, g->data, g->size) != 0) {
+    uint64_t life, number;
+    bool is_known = content_read(span_of(g->data, g->size), &claimed, &life,
+                                 &number, content);
+    if (!is_known || claimed != stream || life >= LIVES_LIMIT) {
         complain(t, &t->damaged, stream, g->seq, "other bytes than appended");
         return;
     }

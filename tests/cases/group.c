@@ -194,9 +194,12 @@ static void look_at_leader(struct group *g, size_t node, struct buf *out)
 
 static void look_at_commits(struct group *g, size_t node, struct buf *out)
 {
-    const struct raft *r = g->rig.nodes[node].r;
+    const struct rig_node *n = &g->rig.nodes[node];
+    const struct raft *r = n->r;
     for (uint64_t i = g->shown[node].commit + 1; i <= raft_commit(r); i++) {
         const struct item *item = raft_cached(r, i);
+        if (item == NULL && i <= n->last)
+            item = n->log[i];
         if (item == NULL || i >= GROUP_INDEX_MAX)
             continue;
         char label[24] = "";

@@ -135,6 +135,27 @@ static void run_wipe(struct group *g, struct line *l, struct buf *out)
     n->applied = 0;
 }
 
+/* rollback 3 to=2: its folder is one from a backup; entries above are gone. */
+static void run_rollback(struct group *g, struct line *l, struct buf *out)
+{
+    size_t node = read_node(l);
+    struct rig_node *n = &g->rig.nodes[node];
+    uint64_t to = line_need_u64(l, "to");
+    (void)out;
+    if (n->r != NULL)
+        line_fail(l, "rollback: node %zu runs", node + 1);
+    if (to < n->base || to > n->last)
+        line_fail(l, "rollback: its log ends at %llu",
+                  (unsigned long long)n->last);
+    if (!line_end(l))
+        return;
+    for (; n->last > to; n->last--) {
+        item_unref(&g->rig.pool, n->log[n->last]);
+        n->log[n->last] = NULL;
+    }
+    n->applied = min_u64(n->applied, to);
+}
+
 /* disk 2 log=1,1,2 term=3 voted_for=1 applied=1: before it starts. */
 static void run_disk(struct group *g, struct line *l, struct buf *out)
 {
@@ -625,6 +646,7 @@ bool group_run(void *world, struct line *l, struct buf *out)
         {"start", run_start},
         {"crash", run_crash},
         {"wipe", run_wipe},
+        {"rollback", run_rollback},
         {"disk", run_disk},
         {"hold", run_hold},
         {"release", run_hold},

@@ -156,6 +156,8 @@ static void label(struct nodes_asked *a, const struct line *l)
     size_t size = (size_t)snprintf(a->label, sizeof a->label, "%s", l->verb);
     for (size_t i = 0; i < l->count && size < sizeof a->label; i++) {
         const struct line_word *word = &l->words[i];
+        if (strcmp(word->value, "later") == 0)
+            continue;
         size += (size_t)snprintf(a->label + size, sizeof a->label - size,
                                  " %s%s%s", word->key ? word->key : "",
                                  word->key ? "=" : "", word->value);

@@ -33,10 +33,7 @@ struct player {
 };
 
 static const struct world_kind *const kinds[] = {
-    &world_group,
-    &world_partition,
-    &world_gossip,
-    &world_nodes,
+    &world_group, &world_partition, &world_gossip, &world_nodes, &world_record,
 };
 
 static void leave(struct player *p)

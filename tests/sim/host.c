@@ -12,6 +12,10 @@
 #include "tests/sim/watch.h"
 
 #define FULL_USED_PERCENT 95u
+/* To look at all that a node thinks takes longer than to play what it does;
+ * at swapped addresses thousands of packets come that are for another. */
+#define VOIDS_FIRST 50u
+#define VOIDS_EVERY 32u
 
 /* ---- the machine ------------------------------------------------------- */
 
@@ -347,6 +351,7 @@ void host_start(struct host *h)
     h->life++;
     h->is_ready = false;
     h->busy_until_us = h->space_us = 0;
+    h->voids = 0;
     h->node = node_new(&cfg, world_ms(w), wall_ms(h));
     struct store_visitor v = node_visitor(h->node);
     enum err err = store_load(h->store, &v);
@@ -593,7 +598,7 @@ static uint8_t *gather(const struct host *h, const struct wire_out *m,
                        size_t *size)
 {
     *size = wire_out_size(m);
-    uint8_t *data = mem_alloc(*size);
+    uint8_t *data = mem_resize(NULL, *size);
     memcpy(data, m->bytes.data, m->bytes.size);
     size_t at = m->bytes.size;
     for (uint32_t i = 0; i < m->slice_count; i++) {
@@ -790,10 +795,15 @@ static bool is_void(struct host *h, const struct input *i)
 static void feed_void(struct host *h, struct input *i)
 {
     struct buf before = {0}, after = {0};
+    bool is_looked_at =
+        ++h->voids <= VOIDS_FIRST || h->voids % VOIDS_EVERY == 0;
     drain(h);
-    node_dump(h->node, &before);
+    if (is_looked_at)
+        node_dump(h->node, &before);
     feed(h, i);
     drain(h);
+    if (!is_looked_at)
+        return;
     node_dump(h->node, &after);
     MUST_HOLD(h->w, I27, span_equal(span_buf(&before), span_buf(&after)),
               "n%u has heeded a packet that is foreign, garbage or of a former "

@@ -115,6 +115,7 @@ struct host {
     bool is_durable;
     struct store_done done;
     uint64_t last_epoch; /* of its record, as the watch saw it */
+    uint32_t voids;      /* packets of this life that had to change nothing */
 };
 
 struct host *host_new(struct world *w, uint32_t index);

@@ -102,15 +102,24 @@ static bool has_checksum(const void *value, const void *key)
     return is_same(op->checksum, *(const struct hash128 *)key);
 }
 
+/* Bytes that count up, from another one each time. */
+static void fill(uint8_t *data, size_t size, uint8_t first)
+{
+    size_t done = size < 256 ? size : 256; /* then they come again */
+    for (size_t i = 0; i < done; i++)
+        data[i] = (uint8_t)(first + i);
+    for (; done < size; done *= 2)
+        memcpy(data + done, data, min_u64(done, size - done));
+}
+
 struct op *ops_begin(struct ops *o, uint32_t user, uint32_t group,
                      struct position stream, uint32_t size, uint8_t **bytes)
 {
     ASSERT(size >= 16);
-    uint8_t *data = mem_alloc(size);
+    uint8_t *data = mem_resize(NULL, size);
     uint64_t head[2] = {o->count, o->w->seed};
     memcpy(data, head, sizeof head);
-    for (uint32_t i = 16; i < size; i++)
-        data[i] = (uint8_t)(o->count * 31 + i);
+    fill(data + 16, size - 16, (uint8_t)(o->count * 31 + 16));
     struct op *op = mem_alloc(sizeof *op);
     op->checksum = wire_checksum(span_of(data, size));
     op->group = group;

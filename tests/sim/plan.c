@@ -69,7 +69,7 @@ static void draw_users(struct plan *p, struct rng *r)
     if (rng_chance(r, 150)) { /* few and large: an entry fills a message */
         p->bytes_max = between(r, 10000, 90000);
         p->batch_max = 8;
-        p->pace_ms = between(r, 60, 150);
+        p->pace_ms = between(r, 150, 350);
         p->has_bulk = false;
     }
 }
@@ -92,15 +92,27 @@ static void draw_timing(struct plan *p, struct rng *r)
     p->timing.back_after_ms = between(r, 500, 8000);
 }
 
+/* 3 to 9, two fifths of them 5. Three form a cluster before others come late,
+ * and as many as there are copies: or else too little is acknowledged. */
+static void draw_hosts(struct plan *p, struct rng *r, uint64_t seed)
+{
+    static const uint8_t hosts[] = {3, 3, 3, 4, 4, 4, 5, 5, 5, 5,
+                                    5, 5, 5, 5, 6, 6, 7, 7, 8, 9};
+    struct rng sizes; /* of its own: a history of 5 is as it always was */
+    rng_seed(&sizes, seed ^ 0x405754);
+    p->hosts = hosts[rng_below(&sizes, sizeof hosts)];
+    uint32_t late = maybe(r, 500, between(r, 1, 2));
+    p->late_hosts = late < p->hosts - 3 ? late : p->hosts - 3;
+    p->copies = rng_chance(r, 700) || p->hosts < 5 ? 3 : 5;
+}
+
 void plan_draw(struct plan *p, uint64_t seed)
 {
     struct rng r;
     rng_seed(&r, seed);
     *p = (struct plan){0};
     fault_draw(p->has, seed);
-    p->hosts = 5;
-    p->late_hosts = maybe(&r, 500, between(&r, 1, 2));
-    p->copies = rng_chance(&r, 700) ? 3 : 5;
+    draw_hosts(p, &r, seed);
     p->groups = PARTITIONS_MIN + 1;
     p->chaos_ms = 60000;
     draw_timing(p, &r);
@@ -150,19 +162,20 @@ void plan_print(const struct plan *p, struct buf *text)
 {
     buf_printf(
         text,
-        "N=%u late %u, T %u ms; loss %u/1000 dup %u delay %u+%u us, "
+        "%u nodes, late %u, N=%u, T %u ms; loss %u/1000 dup %u delay %u+%u us, "
         "long %u/1000 %u ms, stale %u ms; wake %u us, commit %u..%u us, "
         "slow %u/1000 %u ms; crashes %u (aimed %u %%, leader %u %%, "
         "several %u %%, down %u ms), cuts %u (%u ms), troubles %u, pauses %u, "
         "hunts %u (%u ms); "
         "%u streams, %u+%u users, every %u ms, batch %u, %u bytes",
-        p->copies, p->late_hosts, p->timing.election_ms, p->loss_per_mille,
-        p->dup_per_mille, p->delay_us, p->jitter_us, p->long_per_mille,
-        p->long_ms, p->stale_ms, p->wake_us, p->commit_min_us, p->commit_max_us,
-        p->slow_per_mille, p->slow_ms, p->crashes, p->aimed_percent,
-        p->leader_percent, p->blackout_percent, p->down_ms, p->partitions,
-        p->cut_ms, p->troubles, p->pauses, p->hunts, p->hunt_ms, p->streams,
-        p->raw_users, p->core_users, p->pace_ms, p->batch_max, p->bytes_max);
+        p->hosts, p->late_hosts, p->copies, p->timing.election_ms,
+        p->loss_per_mille, p->dup_per_mille, p->delay_us, p->jitter_us,
+        p->long_per_mille, p->long_ms, p->stale_ms, p->wake_us,
+        p->commit_min_us, p->commit_max_us, p->slow_per_mille, p->slow_ms,
+        p->crashes, p->aimed_percent, p->leader_percent, p->blackout_percent,
+        p->down_ms, p->partitions, p->cut_ms, p->troubles, p->pauses, p->hunts,
+        p->hunt_ms, p->streams, p->raw_users, p->core_users, p->pace_ms,
+        p->batch_max, p->bytes_max);
     buf_printf(text, "; without");
     for (size_t i = 0; i < FAULT_COUNT; i++)
         if (!p->has[i])

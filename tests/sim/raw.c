@@ -171,7 +171,7 @@ static void send(struct raw *r, struct session *s, enum asked asked,
     s->request = h.number;
     s->sent_us = w->now_us;
     size_t size = m.bytes.size + payload.size;
-    uint8_t *data = mem_alloc(size);
+    uint8_t *data = mem_resize(NULL, size);
     memcpy(data, m.bytes.data, m.bytes.size);
     if (payload.size > 0)
         memcpy(data + m.bytes.size, payload.data, payload.size);

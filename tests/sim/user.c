@@ -329,7 +329,7 @@ static void send(struct user *u, const struct client_effect *e)
 {
     const struct wire_out *m = e->message;
     size_t size = wire_out_size(m);
-    uint8_t *data = mem_alloc(size);
+    uint8_t *data = mem_resize(NULL, size);
     memcpy(data, m->bytes.data, m->bytes.size);
     size_t at = m->bytes.size;
     for (uint32_t i = 0; i < m->slice_count; i++) {

@@ -19,7 +19,7 @@
 #include "tests/sim/invariants.h"
 #include "tests/sim/plan.h"
 
-#define HOSTS_MAX 8u
+#define HOSTS_MAX 9u
 #define USERS_MAX 10u
 #define ENDPOINTS (HOSTS_MAX + USERS_MAX) /* users after hosts */
 

@@ -100,6 +100,7 @@ static enum err grant(const struct wish *w, struct record *r, uint64_t now_ms)
     r->out_after_ms = (uint32_t)w->out_after_ms;
     r->level = (uint16_t)w->level;
     r->generation.random = w->random;
+    r->epoch = record_epoch(r->generation, r->epoch.number);
     return ERR_OK;
 }
 

@@ -33,7 +33,8 @@ struct player {
 };
 
 static const struct world_kind *const kinds[] = {
-    &world_group, &world_partition, &world_gossip, &world_nodes, &world_record,
+    &world_group, &world_partition, &world_gossip,
+    &world_nodes, &world_record,    &world_library,
 };
 
 static void leave(struct player *p)

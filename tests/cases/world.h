@@ -23,5 +23,6 @@ extern const struct world_kind world_partition; /* partition.c */
 extern const struct world_kind world_gossip;    /* gossip.c */
 extern const struct world_kind world_nodes;     /* nodes.c */
 extern const struct world_kind world_record;    /* ring_record.c */
+extern const struct world_kind world_library;   /* library.c */
 
 #endif

@@ -367,6 +367,13 @@ static void not_leading(struct node *n, const struct group *g,
     }
 }
 
+/* R9: whose word would be final. */
+static bool may_ask_quorum(const struct group *g)
+{
+    return node_group_is_leading(g) ||
+           (!RULE(R9) && raft_role(g->raft) == RAFT_LEADER);
+}
+
 /* Keeps the request with copies of its texts until its round is done. */
 static void ask_quorum(struct node *n, struct group *g, const struct request *r,
                        uint64_t connection, uint64_t number)
@@ -615,7 +622,7 @@ static void read_segments(struct node *n, struct group *g,
         node_refuse(n, connection, number, OP_READ, err, nobody, "");
         return;
     }
-    if (node_group_is_leading(g)) {
+    if (may_ask_quorum(g)) {
         ask_quorum(n, g, r, connection, number);
         return;
     }
@@ -785,11 +792,13 @@ static void group_request(struct node *n, const struct wire_in *in,
         read_segments(n, g, r, connection, number, false);
         return;
     }
-    if (g == NULL || !node_group_is_leading(g)) {
+    bool is_question = r->op != OP_COMMANDS;
+    if (g == NULL ||
+        !(is_question ? may_ask_quorum(g) : node_group_is_leading(g))) {
         not_leading(n, g, connection, number, r->op);
         return;
     }
-    if (r->op == OP_COMMANDS)
+    if (!is_question)
         commands_received(n, g, in, r, connection, handle);
     else
         ask_quorum(n, g, r, connection, number);

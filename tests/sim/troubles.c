@@ -164,6 +164,15 @@ static void draw_lines(struct world *w, struct trouble *t)
     far[other] = true;
 }
 
+/* What is short comes to a host, and a ring record does not (T29). */
+static void leave_uninformed(struct world *w, struct trouble *t)
+{
+    memset(t->from, true, ENDPOINTS);
+    memset(t->to, false, ENDPOINTS);
+    t->to[draw_host(w)] = true;
+    t->amount = 600 + (uint32_t)world_draw(w, 500);
+}
+
 /* Hosts, a drawn part of them, are clogged one by one and freed in another
  * order (FoundationDB's swizzle). */
 static void swizzle(struct troubles *all)
@@ -216,7 +225,11 @@ static void begin(struct troubles *all, enum kind kind)
         t.amount_us = (uint32_t)draw_us(w, 5);
         break;
     case BLACK_HOLE:
-        t.amount = 200 + (uint32_t)world_draw(w, 1300);
+        t.amount = 300 + (uint32_t)world_draw(w, 1200);
+        if (rng_chance(&w->rng, 500))
+            break;
+        most_ms = 3 * w->plan.cut_ms;
+        leave_uninformed(w, &t);
         break;
     case RESET: /* both ways */
         for (uint32_t i = 0; i < ENDPOINTS; i++)

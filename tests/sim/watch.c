@@ -85,23 +85,23 @@ static void check_order(struct watch *a, struct host *h, uint32_t group,
 }
 
 /* S9D: the configuration in force is the newest in this log. An entry that is
- * on no disk yet is known to its leader alone. */
+ * on no disk yet is known to its leader alone, in whose cache it is. */
 static void check_config(struct watch *a, struct host *h, uint32_t group,
                          const struct raft *r)
 {
     const struct group_watch *gw = &a->groups[group];
     uint64_t index = raft_config(r)->index;
+    const struct item *own = raft_cached(r, index);
+    bool is_own = own != NULL && own->kind == ENTRY_CONFIG;
     uint64_t newest = 0;
-    bool is_entry = index == 0;
     for (size_t i = gw->config_count; i > 0; i--) {
         const struct config_seen *c = &gw->configs[i - 1];
         if (raft_term_at(r, c->index) == c->term && c->index <= raft_last(r))
             newest = max_u64(newest, c->index);
-        is_entry = is_entry || c->index == index;
     }
     MUST_HOLD(a->w, S9D,
               index <= raft_last(r) &&
-                  (index == newest || (index > newest && !is_entry)),
+                  (index == newest || (index > newest && is_own)),
               "n%u, group %u: configuration %llu is in force, the newest in "
               "its log is %llu",
               h->index + 1, group, ull(index), ull(newest));

@@ -84,11 +84,13 @@ static const struct raft_progress *progress_of(const struct raft *r,
     return NULL;
 }
 
-/* T14: else its own entry could not commit. */
+/* T14: else its own entry could not commit. The machine's time is that of its
+ * last input, so that its idea of who is live is up to a heartbeat old. */
 static void check_live(struct watch *a, struct host *h, uint32_t group,
                        const struct raft *r, const struct claim *was)
 {
     const struct config *c = raft_config(r);
+    const struct node_timing *t = &a->w->plan.timing;
     uint32_t live = 0;
     for (uint32_t i = 0; i < c->count; i++) {
         const struct config_member *m = &c->members[i];
@@ -96,7 +98,7 @@ static void check_live(struct watch *a, struct host *h, uint32_t group,
         bool is_self = id_equal(m->replica.node, h->id);
         bool is_live =
             p != NULL && p->match >= was->commit &&
-            world_ms(a->w) < p->heard_ms + a->w->plan.timing.election_ms;
+            world_ms(a->w) < p->heard_ms + t->election_ms + t->heartbeat_ms;
         live += m->is_voter && (is_self || is_live);
     }
     MUST_HOLD(a->w, T14, live > config_voters(c) / 2,

@@ -220,6 +220,88 @@ bool run_row_segment(const struct run_row *row, uint32_t i,
     return true;
 }
 
+/* ---- runs on their way to another replica ------------------------------ */
+
+void moved_row_put(struct buf *out, struct span key, struct span value,
+                   uint32_t run_bytes)
+{
+    ASSERT(key.size == RUN_KEY_BYTES && value.size <= UINT32_MAX);
+    size_t size = 4 + RUN_KEY_BYTES + 4 + value.size;
+    struct enc e = enc_of(buf_grow(out, size), size);
+    enc_u32(&e, run_bytes);
+    enc_bytes(&e, key.data, key.size);
+    enc_u32(&e, (uint32_t)value.size);
+    enc_bytes(&e, value.data, value.size);
+    ASSERT(e.size == size);
+}
+
+void moved_begin(struct moved_iter *it, struct span rows)
+{
+    *it = (struct moved_iter){.d = dec_of(rows)};
+}
+
+/* Where the bytes of the row's last segment end in its run. */
+static uint32_t row_end(const struct run_row *row)
+{
+    struct run_segment last;
+    bool is_there = run_row_segment(row, row->count - 1u, &last);
+    ASSERT(is_there);
+    return last.offset + last.size;
+}
+
+bool moved_next(struct moved_iter *it, struct moved_row *out)
+{
+    if (dec_left(&it->d) == 0)
+        return false;
+    uint32_t run_bytes = dec_u32(&it->d);
+    out->key = dec_bytes(&it->d, RUN_KEY_BYTES);
+    out->value = dec_bytes(&it->d, dec_u32(&it->d));
+    if (it->d.is_bad || run_bytes > ENTRY_PAYLOAD_BYTES_MAX ||
+        run_row_read(out->key, out->value, &out->row) != ERR_OK) {
+        dec_fail(&it->d);
+        return false;
+    }
+    struct position run = {out->row.entry_index, out->row.ordinal};
+    out->is_new_run = run_bytes > 0;
+    if (out->is_new_run) {
+        it->run = run;
+        it->run_at = (uint32_t)it->payload_bytes;
+        it->run_bytes = run_bytes;
+        it->payload_bytes += run_bytes;
+    }
+    bool is_at_hand = position_equal(run, it->run);
+    out->run_at = is_at_hand ? it->run_at : 0;
+    out->run_bytes = is_at_hand ? it->run_bytes : 0;
+    if (row_end(&out->row) > out->run_bytes || it->payload_bytes > UINT32_MAX)
+        dec_fail(&it->d);
+    return !it->d.is_bad;
+}
+
+static bool row_is_intact(const struct moved_row *m, struct span payload)
+{
+    struct run_segment s;
+    for (uint32_t i = 0; run_row_segment(&m->row, i, &s); i++) {
+        struct span bytes =
+            span_of(payload.data + m->run_at + s.offset, s.size);
+        struct hash128 found = hash128(bytes);
+        if (s.algorithm != CHECKSUM_XXH3_128 || found.lo != s.checksum.lo ||
+            found.hi != s.checksum.hi)
+            return false;
+    }
+    return true;
+}
+
+bool moved_verify(struct span rows, struct span payload)
+{
+    struct moved_iter it;
+    struct moved_row m;
+    moved_begin(&it, rows);
+    while (moved_next(&it, &m))
+        if (it.payload_bytes > payload.size || !row_is_intact(&m, payload))
+            return false;
+    return dec_done(&it.d) && it.payload_bytes == payload.size;
+}
+
 /* ---- images ------------------------------------------------------------ */
 
 void image_put(struct buf *images, const struct image *image)

@@ -102,6 +102,36 @@ NODISCARD enum err run_row_read(struct span key, struct span value,
 bool run_row_segment(const struct run_row *row, uint32_t i,
                      struct run_segment *out);
 
+/* ---- runs on their way to another replica ------------------------------ */
+
+/* Rows of the index in key order, with the payload of the runs that they
+ * name: what a source answers, and what the receiver stores. Each row:
+ *   bytes of its run u32 (0: the run of the row before it, or no bytes at
+ *   all), key 18, size u32, value
+ * The runs' bytes lie beside it, back to back, each run once and whole. */
+struct moved_row {
+    struct span key;
+    struct span value;
+    struct run_row row;
+    uint32_t run_at;    /* where its run begins in the payload ... */
+    uint32_t run_bytes; /* ... and its size */
+    bool is_new_run;    /* false: the row before it brought its bytes */
+};
+struct moved_iter {
+    struct dec d;
+    struct position run; /* the newest that came with bytes */
+    uint32_t run_at, run_bytes;
+    uint64_t payload_bytes; /* of all runs so far */
+};
+void moved_row_put(struct buf *out, struct span key, struct span value,
+                   uint32_t run_bytes);
+void moved_begin(struct moved_iter *it, struct span rows);
+/* False at the end, or when the bytes are no such rows (it->d.is_bad). */
+bool moved_next(struct moved_iter *it, struct moved_row *out);
+/* Are these rows, each run there, each segment as its checksum says? The
+ * shell's duty, before the core hears of them. */
+NODISCARD bool moved_verify(struct span rows, struct span payload);
+
 /* ---- images ------------------------------------------------------------ */
 
 /* After-images of one applied entry, encoded one behind the other; walked

@@ -47,6 +47,31 @@ void store_read_log(struct store_reader *r, const struct log_ticket *t,
     r->ops->read_log(r, t, out);
 }
 
+void store_read_blob(struct store_reader *r, const struct blob_ticket *t,
+                     struct blob_result *out)
+{
+    r->ops->read_blob(r, t, out);
+}
+
+void store_read_rows(struct store_reader *r, const struct rows_ticket *t,
+                     struct rows_result *out)
+{
+    r->ops->read_rows(r, t, out);
+}
+
+void store_blob_free(struct blob_result *r)
+{
+    buf_free(&r->images);
+    *r = (struct blob_result){0};
+}
+
+void store_rows_free(struct rows_result *r)
+{
+    buf_free(&r->rows);
+    buf_free(&r->payload);
+    *r = (struct rows_result){0};
+}
+
 void store_segments_free(struct segments_result *r)
 {
     mem_free(r->metas);

@@ -46,6 +46,13 @@ struct store_folder {
     uint64_t boot;       /* of the last start; 0: never started */
 };
 
+/* Where a transfer of index rows goes on: at the first row that is not below
+ * it. */
+struct store_cursor {
+    struct position stream;
+    uint64_t seq;
+};
+
 /* A replica as stored; `raft` borrows from the store for the call. */
 struct store_replica {
     uint32_t group;
@@ -57,11 +64,18 @@ struct store_replica {
     struct hash128 digest; /* of the state rows at applied_index */
     bool is_quarantined;
     struct span quarantine; /* why, for people; borrowed */
+    /* It is being installed, and no replica yet (S17): nothing of it may vote,
+     * acknowledge or serve. With the blob whole, raft has base = applied = its
+     * index, and the configuration there; before it, base is 0. */
+    bool is_installing;
+    struct store_cursor cursor; /* rows of the index are there up to it */
+    uint64_t moved_bytes;
 };
 
 /* Called by store_load, in this order: folder; record (if there is one); then
- * per replica, ascending by group: replica, its state rows (in key order),
- * its entries above applied_index (ascending); then the tombstones. Spans
+ * per replica, ascending by group: replica, its state rows (in key order; of
+ * one that is installing only if its blob is whole), its entries above
+ * applied_index (ascending); then the tombstones. Spans
  * borrow for the call. An error ends the load and is returned. */
 struct store_visitor {
     void *ctx;
@@ -88,7 +102,10 @@ enum store_kind {
     STORE_RECORD,     /* bytes: the newest ring record (a cache; DESIGN 4) */
     STORE_CREATE,     /* a replica from an accepted invitation: empty log and
                          state (base 0), added, generation, incarnation. Both
-                         numbers above those of the group's tombstone */
+                         numbers above those of the group's tombstone. An
+                         installing one may begin anew: the same `added` under
+                         a higher incarnation; the rows of the lower ones wait
+                         for a STORE_SWEEP */
     STORE_HARD,       /* hard */
     STORE_APPEND,     /* item: its log row and payload rows. The index is the
                          last + 1 of that log */
@@ -99,6 +116,8 @@ enum store_kind {
                          replica's meta rows. Its other rows stay until swept */
     STORE_QUARANTINE, /* text in bytes: this replica neither applies, leads
                          nor serves (T17). Cut at STORE_QUARANTINE_MAX */
+    STORE_INSTALLED,  /* the switch (S17): what was installed is a replica, with
+                         base = applied = the blob's index and no vote */
     /* B */
     STORE_PORTION, /* state from exactly `index` (a) to exactly `index_to`
                       (k): images in order, applied = k, term, digest (T1).
@@ -107,6 +126,16 @@ enum store_kind {
                       no row: of none */
     STORE_SWEEP,   /* remove at most `count` rows of the group's incarnations
                       up to `incarnation`, which no replica names any more */
+    STORE_CUT,     /* the log begins behind `index` from now on: above its base,
+                      at most the stored applied index (T24). Manifests go,
+                      term runs and configurations below it too; payload stays,
+                      for rows of the index name it */
+    STORE_BLOB,    /* images of state rows for an installing replica; with
+                      `config` they are the last: the blob is whole, and is the
+                      state at (index, term) with this digest */
+    STORE_ROWS,    /* bytes: moved rows (ring/rows.h), payload: their runs;
+                      cursor: where it goes on. Of an installing replica whose
+                      blob is whole; the same rows may come twice */
 };
 #define STORE_QUARANTINE_MAX  255u
 #define STORE_BOOTS_BYTES_MAX (64u * KIB)
@@ -128,6 +157,10 @@ struct store_command {
     uint32_t image_count;
     uint32_t count;
     struct span bytes;
+    bool is_installing;          /* CREATE */
+    const struct config *config; /* BLOB; borrowed */
+    struct slice payload;        /* ROWS; size 0: none */
+    struct store_cursor cursor;  /* ROWS */
 };
 
 struct store_batch {
@@ -227,6 +260,46 @@ struct log_result {
 };
 void store_log_free(struct log_result *r);
 
+/* The mutable rows of a group, all of one stored applied index (S16), as images
+ * (garbage rows excepted: they name bytes of this replica alone). */
+struct blob_ticket {
+    uint32_t group;
+    uint32_t incarnation;
+    uint64_t least_txn;
+};
+struct blob_result {
+    /* OK; NOT_FOUND: there is no such replica, or no configuration is applied;
+     * DAMAGED; IO */
+    enum err err;
+    uint64_t index;
+    uint64_t term;
+    struct hash128 digest;
+    struct config config; /* the newest at or below index */
+    struct buf images;
+};
+void store_blob_free(struct blob_result *r);
+
+/* Rows of the index from a cursor on, in key order, of entries at or below
+ * `index`, with their payload: as many as fit (at least one). */
+struct rows_ticket {
+    uint32_t group;
+    uint32_t incarnation;
+    struct store_cursor from;
+    uint64_t index;
+    uint32_t bytes_max;
+    uint64_t least_txn;
+};
+struct rows_result {
+    /* OK (no rows: there are no more); NOT_FOUND: what is stored here is not
+     * at `index` yet (T23), or is no such replica; CORRUPT: a payload is
+     * damaged here; DAMAGED; IO. Rows stand only with OK. */
+    enum err err;
+    uint32_t count;
+    struct buf rows; /* ring/rows.h: moved rows */
+    struct buf payload;
+};
+void store_rows_free(struct rows_result *r);
+
 /* ---- the table --------------------------------------------------------- */
 
 struct store;        /* writer's side and the whole */
@@ -245,6 +318,10 @@ struct store_ops {
                           struct segments_result *out);
     void (*read_log)(struct store_reader *r, const struct log_ticket *t,
                      struct log_result *out);
+    void (*read_blob)(struct store_reader *r, const struct blob_ticket *t,
+                      struct blob_result *out);
+    void (*read_rows)(struct store_reader *r, const struct rows_ticket *t,
+                      struct rows_result *out);
 };
 /* First member of every store and of every reader. */
 struct store {
@@ -281,6 +358,10 @@ void store_read_segments(struct store_reader *r,
                          struct segments_result *out);
 void store_read_log(struct store_reader *r, const struct log_ticket *t,
                     struct log_result *out);
+void store_read_blob(struct store_reader *r, const struct blob_ticket *t,
+                     struct blob_result *out);
+void store_read_rows(struct store_reader *r, const struct rows_ticket *t,
+                     struct rows_result *out);
 void store_close(struct store *s); /* accepts NULL */
 
 /* What `init` puts into a new folder, in one transaction: the ids, the record

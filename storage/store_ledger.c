@@ -146,13 +146,23 @@ static enum err apply_create(struct store_ledger *l,
     if (c->group >= GROUPS_MAX || c->incarnation == UINT32_MAX)
         return ERR_DAMAGED;
     struct store_slot *slot = touch(l, c->group);
-    if (slot->held != NULL || c->incarnation <= slot->tombstone.incarnation ||
+    if (c->incarnation <= slot->tombstone.incarnation ||
         c->added <= slot->tombstone.least)
         return ERR_DAMAGED;
+    const struct store_held *h = slot->held;
+    if (h != NULL) {
+        /* Only what is no replica yet begins anew. */
+        if (!h->view.is_installing || !c->is_installing ||
+            h->view.added != c->added || c->incarnation <= h->view.incarnation)
+            return ERR_DAMAGED;
+        held_free(slot->held);
+        slot->held = NULL;
+    }
     struct store_replica view = {.group = c->group,
                                  .incarnation = c->incarnation,
                                  .generation = c->generation,
-                                 .added = c->added};
+                                 .added = c->added,
+                                 .is_installing = c->is_installing};
     return store_ledger_add(l, &view) ? ERR_OK : ERR_DAMAGED;
 }
 
@@ -189,6 +199,8 @@ static enum err apply_truncate(struct store_held *h, uint64_t index)
            h->configs[raft->config_count - 1].index >= index)
         raft->config_count--;
     raft->last_index = index - 1;
+    if (raft->last_index == raft->base_index)
+        raft->run_count = 0; /* one that began below the base */
     return ERR_OK;
 }
 
@@ -217,6 +229,70 @@ static enum err apply_portion(struct store_held *h,
     return ERR_OK;
 }
 
+/* T24: never above what is stored as applied. */
+static enum err apply_cut(struct store_held *h, uint64_t index)
+{
+    struct raft_stored *raft = &h->view.raft;
+    if (index <= raft->base_index || index > raft->applied_index)
+        return ERR_DAMAGED;
+    raft->base_term = store_ledger_term_at(h, index);
+    raft->base_index = index;
+    size_t gone = 0;
+    while (gone < raft->run_count &&
+           (gone + 1 < raft->run_count ? h->runs[gone + 1].first_index - 1
+                                       : raft->last_index) <= index)
+        gone++;
+    raft->run_count -= gone;
+    memmove(h->runs, h->runs + gone, raft->run_count * sizeof *h->runs);
+    /* The one in force at the base is kept. */
+    gone = 0;
+    while (gone + 1 < raft->config_count && h->configs[gone + 1].index <= index)
+        gone++;
+    raft->config_count -= gone;
+    memmove(h->configs, h->configs + gone,
+            raft->config_count * sizeof *h->configs);
+    return ERR_OK;
+}
+
+/* The blob is whole when its configuration comes: (index, term) is the base
+ * of a log that is empty. */
+static enum err apply_blob(struct store_held *h, const struct store_command *c)
+{
+    struct raft_stored *raft = &h->view.raft;
+    if (!h->view.is_installing || raft->base_index != 0)
+        return ERR_DAMAGED;
+    if (c->config == NULL)
+        return ERR_OK;
+    if (c->index == 0 || c->term == 0 || c->config->index > c->index)
+        return ERR_DAMAGED;
+    raft->base_index = raft->applied_index = raft->last_index = c->index;
+    raft->base_term = c->term;
+    raft->hard = (struct raft_hard_state){.term = c->term};
+    h->view.applied_term = c->term;
+    h->view.digest = c->digest;
+    store_ledger_add_config(h, c->config);
+    return ERR_OK;
+}
+
+static enum err apply_rows(struct store_held *h, const struct store_command *c)
+{
+    if (!h->view.is_installing || h->view.raft.base_index == 0)
+        return ERR_DAMAGED;
+    h->view.cursor = c->cursor;
+    h->view.moved_bytes += c->bytes.size + c->payload.size;
+    return ERR_OK;
+}
+
+static enum err apply_installed(struct store_held *h)
+{
+    if (!h->view.is_installing || h->view.raft.base_index == 0)
+        return ERR_DAMAGED;
+    h->view.is_installing = false;
+    h->view.cursor = (struct store_cursor){0};
+    h->view.moved_bytes = 0;
+    return ERR_OK;
+}
+
 /* Never a row that a replica still names. */
 static enum err check_sweep(const struct store_ledger *l,
                             const struct store_command *c)
@@ -233,6 +309,12 @@ static enum err apply_to_replica(struct store_ledger *l,
 {
     struct store_held *h = touch_named(l, c);
     if (h == NULL)
+        return ERR_DAMAGED;
+    /* S17: what is installing has no log and no vote. */
+    bool is_log = c->kind == STORE_HARD || c->kind == STORE_APPEND ||
+                  c->kind == STORE_TRUNCATE || c->kind == STORE_PORTION ||
+                  c->kind == STORE_CUT;
+    if (is_log && h->view.is_installing)
         return ERR_DAMAGED;
     switch (c->kind) {
     case STORE_HARD:
@@ -251,6 +333,14 @@ static enum err apply_to_replica(struct store_ledger *l,
         return ERR_OK;
     case STORE_PORTION:
         return apply_portion(h, c);
+    case STORE_CUT:
+        return apply_cut(h, c->index);
+    case STORE_BLOB:
+        return apply_blob(h, c);
+    case STORE_ROWS:
+        return apply_rows(h, c);
+    case STORE_INSTALLED:
+        return apply_installed(h);
     case STORE_BOOT:
     case STORE_RECORD:
     case STORE_CREATE:
@@ -285,6 +375,10 @@ enum err store_ledger_apply(struct store_ledger *l,
     case STORE_TOMBSTONE:
     case STORE_QUARANTINE:
     case STORE_PORTION:
+    case STORE_CUT:
+    case STORE_BLOB:
+    case STORE_ROWS:
+    case STORE_INSTALLED:
         return apply_to_replica(l, c);
     }
     return ERR_DAMAGED;

@@ -384,4 +384,6 @@ static const struct store_ops lmdb_ops = {
     .reader_close = store_lmdb_reader_close,
     .read_segments = store_lmdb_read_segments,
     .read_log = store_lmdb_read_log,
+    .read_blob = store_lmdb_read_blob,
+    .read_rows = store_lmdb_read_rows,
 };

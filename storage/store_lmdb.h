@@ -76,5 +76,9 @@ void store_lmdb_read_segments(struct store_reader *r,
                               struct segments_result *out);
 void store_lmdb_read_log(struct store_reader *r, const struct log_ticket *t,
                          struct log_result *out);
+void store_lmdb_read_blob(struct store_reader *r, const struct blob_ticket *t,
+                          struct blob_result *out);
+void store_lmdb_read_rows(struct store_reader *r, const struct rows_ticket *t,
+                          struct rows_result *out);
 
 #endif

@@ -17,6 +17,7 @@ struct filling {
     struct store_replica_row row;
     bool has_hard;
     bool has_applied;
+    bool has_install;
 };
 
 /* A log row as the start needs it. */
@@ -62,8 +63,9 @@ static enum err find_last(const struct store_lmdb *s, MDB_txn *txn,
     *last = h->view.raft.base_index;
     if (err == ERR_OK && key.size != STORE_LOG_KEY_BYTES)
         err = ERR_DAMAGED;
+    /* Payload of entries below the base stays when the log is cut. */
     if (err == ERR_OK && memcmp(key.data, first.bytes, first.size) == 0)
-        *last = get_be64(key.data + STORE_GROUP_KEY_BYTES);
+        *last = max_u64(*last, get_be64(key.data + STORE_GROUP_KEY_BYTES));
     mdb_cursor_close(cursor);
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
@@ -78,6 +80,9 @@ static enum err check_log(const struct store_lmdb *s, MDB_txn *txn,
         return ERR_DAMAGED;
     if (raft->config_count > 0 &&
         h->configs[raft->config_count - 1].index > raft->last_index)
+        return ERR_DAMAGED;
+    if (raft->applied_index == raft->base_index &&
+        h->view.applied_term != raft->base_term)
         return ERR_DAMAGED;
     if (raft->last_index == raft->base_index)
         return raft->run_count == 0 ? ERR_OK : ERR_DAMAGED;
@@ -102,6 +107,7 @@ static enum err finish_replica(struct filling *f)
     const struct raft_stored *raft = &h->view.raft;
     f->held = NULL;
     if (!f->has_hard || !f->has_applied ||
+        f->has_install != f->row.is_installing ||
         raft->run_count != f->row.run_count ||
         raft->config_count != f->row.config_count)
         return ERR_DAMAGED;
@@ -121,6 +127,7 @@ static enum err begin_replica(struct filling *f, struct span key,
         .generation = f->row.generation,
         .added = f->row.added,
         .is_quarantined = f->row.is_quarantined,
+        .is_installing = f->row.is_installing,
         .quarantine = f->row.quarantine,
     };
     view.raft.base_index = f->row.base_index;
@@ -128,7 +135,7 @@ static enum err begin_replica(struct filling *f, struct span key,
     if (!store_ledger_add(&f->s->ledger, &view))
         return ERR_DAMAGED;
     f->held = store_ledger_find(&f->s->ledger, group);
-    f->has_hard = f->has_applied = false;
+    f->has_hard = f->has_applied = f->has_install = false;
     return ERR_OK;
 }
 
@@ -140,6 +147,16 @@ static bool fill_applied(struct store_held *h, struct span value)
     h->view.raft.applied_index = row.index;
     h->view.applied_term = row.term;
     h->view.digest = row.digest;
+    return true;
+}
+
+static bool fill_install(struct store_held *h, struct span value)
+{
+    struct store_install_row row;
+    if (!store_get_install(value, &row))
+        return false;
+    h->view.cursor = row.cursor;
+    h->view.moved_bytes = row.moved_bytes;
     return true;
 }
 
@@ -195,6 +212,9 @@ static enum err fill_held(struct filling *f, enum store_meta kind,
         break;
     case STORE_META_CONFIG:
         is_sound = fill_config(h, number, value);
+        break;
+    case STORE_META_INSTALL:
+        is_sound = f->has_install = fill_install(h, value);
         break;
     case STORE_META_FOLDER:
     case STORE_META_BOOT:
@@ -392,7 +412,9 @@ static enum err visit_replica(const struct visiting *l,
         mdb_cursor_open(l->txn, l->s->dbi[STORE_DB_STATE], &cursor));
     if (err != ERR_OK)
         return err;
-    err = visit_state(l, cursor, h);
+    /* A blob that is not whole has no digest, and is begun anew. */
+    if (!h->view.is_installing || h->view.raft.base_index > 0)
+        err = visit_state(l, cursor, h);
     mdb_cursor_close(cursor);
     return err == ERR_OK ? visit_entries(l, h) : err;
 }

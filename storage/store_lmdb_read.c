@@ -160,9 +160,69 @@ static enum err payload(void *ctx, struct store_place place, struct position at,
     return ERR_OK;
 }
 
+static enum err next_index_row(void *ctx, struct store_place place,
+                               struct store_cursor from, struct span *key,
+                               struct span *value)
+{
+    struct lmdb_reader *r = ctx;
+    uint8_t row_key[RUN_KEY_BYTES];
+    run_key(from.stream, from.seq, row_key);
+    struct image wanted = {.space = ROW_INDEX,
+                           .key = span_of(row_key, sizeof row_key)};
+    struct store_key at;
+    bool is_key = store_key_image(place.group, place.incarnation, &wanted, &at);
+    ASSERT(is_key);
+    struct span stored;
+    *key = store_key_span(&at);
+    enum err err = store_lmdb_move(r->index, MDB_SET_RANGE, key, &stored);
+    if (err != ERR_OK)
+        return err;
+    if (key->size != at.size ||
+        memcmp(key->data, at.bytes, STORE_GROUP_KEY_BYTES) != 0)
+        return ERR_NOT_FOUND;
+    if (!store_row_open(*key, stored, value))
+        return ERR_DAMAGED;
+    *key = store_key_index_row(*key);
+    return ERR_OK;
+}
+
+static enum err run_bytes(void *ctx, struct store_place place,
+                          struct position at, uint32_t *bytes)
+{
+    struct lmdb_reader *r = ctx;
+    struct store_key key =
+        store_key_payload(place.group, place.incarnation, at, 0);
+    MDB_val k = store_lmdb_val(store_key_span(&key));
+    MDB_val v;
+    enum err err =
+        store_lmdb_err(mdb_get(r->txn, r->s->dbi[STORE_DB_LOG], &k, &v));
+    if (err != ERR_OK)
+        return err;
+    struct span chunk;
+    return store_get_payload(store_key_span(&key), store_lmdb_span(v), bytes,
+                             &chunk)
+               ? ERR_OK
+               : ERR_CORRUPT;
+}
+
+static enum err applied(void *ctx, struct store_place place,
+                        struct store_applied_row *out)
+{
+    struct lmdb_reader *r = ctx;
+    struct store_key key =
+        store_key_meta(place.group, place.incarnation, STORE_META_APPLIED, 0);
+    struct span value;
+    enum err err = store_lmdb_get(r->s, r->txn, STORE_DB_META,
+                                  store_key_span(&key), &value);
+    if (err != ERR_OK)
+        return err;
+    return store_get_applied(value, out) ? ERR_OK : ERR_DAMAGED;
+}
+
 static struct store_source source_of(struct lmdb_reader *r)
 {
-    return (struct store_source){r, index_row, log_row, payload};
+    return (struct store_source){r,       index_row,      log_row,  payload,
+                                 applied, next_index_row, run_bytes};
 }
 
 /* ---- reads ------------------------------------------------------------- */
@@ -193,5 +253,97 @@ void store_lmdb_read_log(struct store_reader *base, const struct log_ticket *t,
         return;
     struct store_source source = source_of(r);
     store_read_log_from(&source, t, out);
+    end(r);
+}
+
+/* The newest configuration at or below the index. */
+static enum err read_config(struct lmdb_reader *r, const struct blob_ticket *t,
+                            uint64_t index, struct config *out)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(r->txn, r->s->dbi[STORE_DB_META], &cursor);
+    if (rc != 0)
+        return store_lmdb_err(rc);
+    struct store_key from =
+        store_key_meta(t->group, t->incarnation, STORE_META_CONFIG, index + 1);
+    struct span key = store_key_span(&from);
+    struct span stored, value;
+    enum store_meta kind;
+    uint64_t number;
+    enum err err = store_lmdb_move(cursor, MDB_SET_RANGE, &key, &stored);
+    if (err == ERR_OK) /* the node's own rows are behind all of them */
+        err = store_lmdb_move(cursor, MDB_PREV, &key, &stored);
+    if (err == ERR_OK && !store_key_read_meta(key, &kind, &number))
+        err = ERR_DAMAGED;
+    if (err == ERR_OK &&
+        (kind != STORE_META_CONFIG || store_key_group(key) != t->group ||
+         store_key_incarnation(key) != t->incarnation))
+        err = ERR_NOT_FOUND;
+    if (err == ERR_OK && (!store_row_open(key, stored, &value) ||
+                          !store_get_config(value, number, out)))
+        err = ERR_DAMAGED;
+    mdb_cursor_close(cursor);
+    return err;
+}
+
+static enum err read_state(struct lmdb_reader *r, const struct blob_ticket *t,
+                           struct buf *images)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(r->txn, r->s->dbi[STORE_DB_STATE], &cursor);
+    if (rc != 0)
+        return store_lmdb_err(rc);
+    struct store_key first = store_key_first(t->group, t->incarnation);
+    struct span key = store_key_span(&first);
+    struct span stored;
+    enum err err = store_lmdb_move(cursor, MDB_SET_RANGE, &key, &stored);
+    while (err == ERR_OK && memcmp(key.data, first.bytes, first.size) == 0) {
+        struct span row_key, value;
+        if (store_key_state_row(key, &row_key) &&
+            store_row_open(key, stored, &value)) {
+            store_blob_add(images, row_key, value);
+            err = store_lmdb_move(cursor, MDB_NEXT, &key, &stored);
+        } else {
+            err = ERR_DAMAGED;
+        }
+    }
+    mdb_cursor_close(cursor);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+void store_lmdb_read_blob(struct store_reader *base,
+                          const struct blob_ticket *t, struct blob_result *out)
+{
+    struct lmdb_reader *r = (struct lmdb_reader *)base;
+    struct store_place place = {t->group, t->incarnation};
+    struct store_applied_row row;
+    *out = (struct blob_result){.err = begin(r, t->least_txn)};
+    if (out->err != ERR_OK)
+        return;
+    out->err = applied(r, place, &row);
+    if (out->err == ERR_OK) {
+        out->index = row.index;
+        out->term = row.term;
+        out->digest = row.digest;
+        out->err = read_config(r, t, row.index, &out->config);
+    }
+    if (out->err == ERR_OK)
+        out->err = read_state(r, t, &out->images);
+    end(r);
+}
+
+void store_lmdb_read_rows(struct store_reader *base,
+                          const struct rows_ticket *t, struct rows_result *out)
+{
+    struct lmdb_reader *r = (struct lmdb_reader *)base;
+    *out = (struct rows_result){.err = begin(r, t->least_txn)};
+    if (out->err != ERR_OK)
+        return;
+    int rc = mdb_cursor_renew(r->txn, r->index);
+    struct store_source source = source_of(r);
+    if (rc == 0)
+        store_read_rows_from(&source, t, out);
+    else
+        out->err = store_lmdb_err(rc);
     end(r);
 }

@@ -119,6 +119,7 @@ static enum err put_replica(struct store_lmdb *s, const struct store_held *h)
         .run_count = (uint32_t)h->view.raft.run_count,
         .config_count = (uint32_t)h->view.raft.config_count,
         .is_quarantined = h->view.is_quarantined,
+        .is_installing = h->view.is_installing,
         .quarantine = h->view.quarantine,
     };
     uint8_t bytes[STORE_META_BYTES_MAX];
@@ -163,6 +164,15 @@ static enum err put_config(struct store_lmdb *s, const struct store_held *h,
     return put_meta(s, replica_key(h, STORE_META_CONFIG, c->index), &e);
 }
 
+static enum err put_install(struct store_lmdb *s, const struct store_held *h)
+{
+    struct store_install_row row = {h->view.cursor, h->view.moved_bytes};
+    uint8_t bytes[STORE_META_BYTES_MAX];
+    struct enc e = enc_of(bytes, sizeof bytes);
+    store_put_install(&e, &row);
+    return put_meta(s, replica_key(h, STORE_META_INSTALL, 0), &e);
+}
+
 /* ---- commands ---------------------------------------------------------- */
 
 /* The ring record, or the peers' boots. */
@@ -175,7 +185,14 @@ static enum err write_node_row(struct store_lmdb *s, enum store_meta kind,
 
 static enum err write_create(struct store_lmdb *s, const struct store_held *h)
 {
-    enum err err = put_replica(s, h);
+    /* An install that begins anew leaves its former incarnations' rows. */
+    uint32_t group = h->view.group;
+    enum err err = remove_all(s, STORE_DB_META, store_key_first(group, 1),
+                              store_key_first(group, h->view.incarnation));
+    if (err == ERR_OK)
+        err = put_replica(s, h);
+    if (err == ERR_OK && h->view.is_installing)
+        err = put_install(s, h);
     if (err == ERR_OK)
         err = put_hard(s, h);
     if (err == ERR_OK)
@@ -186,7 +203,7 @@ static enum err write_create(struct store_lmdb *s, const struct store_held *h)
 /* The rows of one run, chunk by chunk. */
 static enum err write_run(struct store_lmdb *s, const struct store_held *h,
                           struct position at, uint32_t run_bytes,
-                          struct store_gather *gather)
+                          unsigned flags, struct store_gather *gather)
 {
     uint16_t chunk = 0;
     for (uint32_t done = 0; done < run_bytes; chunk++) {
@@ -194,9 +211,8 @@ static enum err write_run(struct store_lmdb *s, const struct store_held *h,
         struct store_key key =
             store_key_payload(h->view.group, h->view.incarnation, at, chunk);
         uint8_t *row;
-        enum err err =
-            reserve(s, STORE_DB_LOG, store_key_span(&key),
-                    STORE_PAYLOAD_HEADER_BYTES + size, MDB_NOOVERWRITE, &row);
+        enum err err = reserve(s, STORE_DB_LOG, store_key_span(&key),
+                               STORE_PAYLOAD_HEADER_BYTES + size, flags, &row);
         if (err != ERR_OK)
             return err;
         store_put_payload_header(row, store_key_span(&key), run_bytes, size);
@@ -218,7 +234,7 @@ static enum err write_payload(struct store_lmdb *s, const struct store_held *h,
         if (run.bytes > item->payload_size - run.offset)
             return ERR_DAMAGED;
         err = write_run(s, h, (struct position){item->index, run.ordinal},
-                        run.bytes, &gather);
+                        run.bytes, MDB_NOOVERWRITE, &gather);
     }
     return err;
 }
@@ -254,12 +270,38 @@ static enum err write_truncate(struct store_lmdb *s, const struct store_held *h,
     struct store_key end = store_key_first(group, incarnation + 1);
     enum err err = remove_all(s, STORE_DB_LOG, from, end);
     if (err == ERR_OK)
-        err =
-            remove_all(s, STORE_DB_META, replica_key(h, STORE_META_RUN, index),
-                       replica_key(h, STORE_META_CONFIG, 0));
+        err = remove_all(s, STORE_DB_META,
+                         replica_key(h, STORE_META_RUN,
+                                     h->view.raft.run_count > 0 ? index : 0),
+                         replica_key(h, STORE_META_CONFIG, 0));
     if (err == ERR_OK)
         err = remove_all(s, STORE_DB_META,
                          replica_key(h, STORE_META_CONFIG, index), end);
+    return err == ERR_OK ? put_replica(s, h) : err;
+}
+
+/* The manifests of (base, index]; the ledger has the new base already. */
+static enum err write_cut(struct store_lmdb *s, const struct store_held *h,
+                          uint64_t base)
+{
+    const struct raft_stored *raft = &h->view.raft;
+    enum err err = ERR_OK;
+    for (uint64_t i = base + 1; err == ERR_OK && i <= raft->base_index; i++) {
+        struct store_key key =
+            store_key_log(h->view.group, h->view.incarnation, i);
+        MDB_val k = store_lmdb_val(store_key_span(&key));
+        err = store_lmdb_err(mdb_del(s->txn, s->dbi[STORE_DB_LOG], &k, NULL));
+    }
+    struct store_key run_end = replica_key(h, STORE_META_CONFIG, 0);
+    if (raft->run_count > 0)
+        run_end = replica_key(h, STORE_META_RUN, raft->runs[0].first_index);
+    if (err == ERR_OK)
+        err = remove_all(s, STORE_DB_META, replica_key(h, STORE_META_RUN, 0),
+                         run_end);
+    if (err == ERR_OK && raft->config_count > 0)
+        err = remove_all(
+            s, STORE_DB_META, replica_key(h, STORE_META_CONFIG, 0),
+            replica_key(h, STORE_META_CONFIG, raft->configs[0].index));
     return err == ERR_OK ? put_replica(s, h) : err;
 }
 
@@ -295,9 +337,8 @@ static enum err write_image(struct store_lmdb *s, const struct store_command *c,
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
-/* T1: what is stored becomes exactly the state at index_to. */
-static enum err write_portion(struct store_lmdb *s, const struct store_held *h,
-                              const struct store_command *c)
+static enum err write_images(struct store_lmdb *s,
+                             const struct store_command *c)
 {
     for (uint32_t i = 0; i < c->image_count; i++) {
         struct dec d = dec_of(c->images[i]);
@@ -310,7 +351,66 @@ static enum err write_portion(struct store_lmdb *s, const struct store_held *h,
         if (!dec_done(&d))
             return ERR_DAMAGED;
     }
-    return put_applied(s, h);
+    return ERR_OK;
+}
+
+/* T1: what is stored becomes exactly what it is at index_to. */
+static enum err write_portion(struct store_lmdb *s, const struct store_held *h,
+                              const struct store_command *c)
+{
+    enum err err = write_images(s, c);
+    return err == ERR_OK ? put_applied(s, h) : err;
+}
+
+static enum err write_blob(struct store_lmdb *s, const struct store_held *h,
+                           const struct store_command *c)
+{
+    enum err err = write_images(s, c);
+    if (err != ERR_OK || c->config == NULL)
+        return err;
+    err = put_applied(s, h);
+    if (err == ERR_OK)
+        err = put_hard(s, h);
+    if (err == ERR_OK)
+        err = put_config(s, h, c->config);
+    return err == ERR_OK ? put_replica(s, h) : err;
+}
+
+static enum err write_moved(struct store_lmdb *s, const struct store_held *h,
+                            const struct store_command *c)
+{
+    struct slice payload = c->payload;
+    struct item carrier = {.slices = &payload,
+                           .slice_count = payload.size > 0,
+                           .payload_size = payload.size};
+    struct store_gather gather =
+        store_gather_of(&carrier, s->bytes, s->bytes_ctx);
+    struct moved_iter it;
+    struct moved_row m;
+    enum err err = ERR_OK;
+    moved_begin(&it, c->bytes);
+    while (err == ERR_OK && moved_next(&it, &m)) {
+        struct image image = {
+            .space = ROW_INDEX, .key = m.key, .value = m.value};
+        struct position at = {m.row.entry_index, m.row.ordinal};
+        err = write_image(s, c, &image);
+        if (err == ERR_OK && m.is_new_run)
+            err = write_run(s, h, at, m.run_bytes, 0, &gather);
+    }
+    if (err == ERR_OK &&
+        (!dec_done(&it.d) || it.payload_bytes != c->payload.size))
+        err = ERR_DAMAGED;
+    return err == ERR_OK ? put_install(s, h) : err;
+}
+
+static enum err write_installed(struct store_lmdb *s,
+                                const struct store_held *h)
+{
+    struct store_key key = replica_key(h, STORE_META_INSTALL, 0);
+    MDB_val k = store_lmdb_val(store_key_span(&key));
+    enum err err =
+        store_lmdb_err(mdb_del(s->txn, s->dbi[STORE_DB_META], &k, NULL));
+    return err == ERR_OK ? put_replica(s, h) : err;
 }
 
 static enum err write_sweep(struct store_lmdb *s, const struct store_command *c,
@@ -330,8 +430,9 @@ static enum err write_sweep(struct store_lmdb *s, const struct store_command *c,
     return ERR_OK;
 }
 
+/* base: of the replica's log, before the command. */
 static enum err write_rows(struct store_lmdb *s, const struct store_command *c,
-                           bool *is_swept)
+                           uint64_t base, bool *is_swept)
 {
     const struct store_held *h = store_ledger_find(&s->ledger, c->group);
     switch (c->kind) {
@@ -357,6 +458,14 @@ static enum err write_rows(struct store_lmdb *s, const struct store_command *c,
         return write_portion(s, h, c);
     case STORE_SWEEP:
         return write_sweep(s, c, is_swept);
+    case STORE_CUT:
+        return write_cut(s, h, base);
+    case STORE_BLOB:
+        return write_blob(s, h, c);
+    case STORE_ROWS:
+        return write_moved(s, h, c);
+    case STORE_INSTALLED:
+        return write_installed(s, h);
     }
     return ERR_DAMAGED;
 }
@@ -367,10 +476,12 @@ static enum err write_rows(struct store_lmdb *s, const struct store_command *c,
 static enum err apply(struct store_lmdb *s, const struct store_command *c,
                       bool *is_swept)
 {
+    const struct store_held *h = store_ledger_find(&s->ledger, c->group);
+    uint64_t base = h == NULL ? 0 : h->view.raft.base_index;
     enum err err = store_ledger_apply(&s->ledger, c);
     if (err != ERR_OK)
         return err;
-    err = write_rows(s, c, is_swept);
+    err = write_rows(s, c, base, is_swept);
     /* Nothing was searched for that might rightly be missing. */
     return err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
 }

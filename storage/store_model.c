@@ -1,8 +1,9 @@
 /* store_model.c - the store in memory, for the simulator: the slow and obvious
  * twin of the LMDB store.
  *
- * It keeps what the rows mean and not the rows: a log is an array of entries,
- * each with its payload in one piece; state and index are sorted arrays. What
+ * It keeps what the rows mean and not the rows: a log is an array of manifests;
+ * payload, by the position of its run, and state and index are sorted arrays,
+ * a run in one piece. What
  * the two stores share is the ledger, the walk over runs, and the checks of a
  * read; tests/unit/test_store_twins.c holds the rest together.
  *
@@ -16,16 +17,15 @@
 enum model_payload { PAYLOAD_THERE, PAYLOAD_LOST, PAYLOAD_OTHERS };
 struct model_entry {
     struct buf manifest;
-    struct buf payload;
     bool is_rotten; /* the manifest's row */
     bool is_lost;
-    enum model_payload payload_is;
 };
 
 struct model_row {
     struct buf key;
     struct buf value;
     bool is_rotten;
+    enum model_payload payload_is; /* of a run of payload */
 };
 struct model_rows { /* ascending by key */
     struct model_row *rows;
@@ -35,8 +35,10 @@ struct model_rows { /* ascending by key */
 /* One incarnation of one group: a replica, or what a tombstone has left. */
 struct model_home {
     uint32_t incarnation;
-    struct model_entry *entries; /* of index 1 and up */
+    uint64_t base;               /* the last index before the log */
+    struct model_entry *entries; /* of index base + 1 and up */
     size_t count, capacity;
+    struct model_rows payload;
     struct model_rows state;
     struct model_rows index;
     struct model_home *older;
@@ -94,6 +96,7 @@ static void rows_put(struct model_rows *r, struct span key, struct span value)
         r->count++;
     }
     r->rows[at].is_rotten = false;
+    r->rows[at].payload_is = PAYLOAD_THERE;
     buf_clear(&r->rows[at].value);
     buf_append(&r->rows[at].value, value.data, value.size);
 }
@@ -133,22 +136,17 @@ static struct model_home *find_home(const struct model *m, uint32_t group,
     return h;
 }
 
-static void entry_free(struct model_entry *e)
-{
-    buf_free(&e->manifest);
-    buf_free(&e->payload);
-}
-
 /* Entries from the end down to `keep`, at most *limit. */
-static void cut_entries(struct model_home *h, size_t keep, uint64_t *limit)
+static void drop_entries(struct model_home *h, size_t keep, uint64_t *limit)
 {
     for (; h->count > keep && *limit > 0; --*limit)
-        entry_free(&h->entries[--h->count]);
+        buf_free(&h->entries[--h->count].manifest);
 }
 
 static void home_clear(struct model_home *h, uint64_t *limit)
 {
-    cut_entries(h, 0, limit);
+    drop_entries(h, 0, limit);
+    rows_cut(&h->payload, limit);
     rows_cut(&h->index, limit);
     rows_cut(&h->state, limit);
 }
@@ -158,6 +156,7 @@ static void home_free(struct model_home *h)
     uint64_t no_limit = UINT64_MAX;
     home_clear(h, &no_limit);
     mem_free(h->entries);
+    mem_free(h->payload.rows);
     mem_free(h->index.rows);
     mem_free(h->state.rows);
     mem_free(h);
@@ -190,6 +189,16 @@ static bool is_sound_item(const struct item *item)
            store_runs_begin(&runs, item_manifest(item)) == ERR_OK;
 }
 
+static bool are_sound_rows(const struct store_command *c)
+{
+    struct moved_iter it;
+    struct moved_row m;
+    moved_begin(&it, c->bytes);
+    while (moved_next(&it, &m))
+        continue;
+    return dec_done(&it.d) && it.payload_bytes == c->payload.size;
+}
+
 static enum err judge(struct model *m, const struct store_batch *b)
 {
     for (size_t i = 0; i < b->count; i++) {
@@ -197,8 +206,10 @@ static enum err judge(struct model *m, const struct store_batch *b)
         enum err err = store_ledger_apply(&m->ledger, c);
         if (err != ERR_OK)
             return err;
-        if ((c->kind == STORE_PORTION && !is_sound_portion(c)) ||
-            (c->kind == STORE_APPEND && !is_sound_item(c->item)))
+        bool has_images = c->kind == STORE_PORTION || c->kind == STORE_BLOB;
+        if ((has_images && !is_sound_portion(c)) ||
+            (c->kind == STORE_APPEND && !is_sound_item(c->item)) ||
+            (c->kind == STORE_ROWS && !are_sound_rows(c)))
             return ERR_DAMAGED;
     }
     return ERR_OK;
@@ -214,10 +225,26 @@ static void do_create(struct model *m, const struct store_command *c)
     m->homes[c->group] = h;
 }
 
+#define PAYLOAD_KEY_BYTES 10u
+
+static void payload_key(struct position at, uint8_t key[PAYLOAD_KEY_BYTES])
+{
+    put_be64(key, at.index);
+    put_be16(key + 8, at.ordinal);
+}
+
+static void put_run(struct model_home *h, struct position at, struct span bytes)
+{
+    uint8_t key[PAYLOAD_KEY_BYTES];
+    payload_key(at, key);
+    if (bytes.size > 0)
+        rows_put(&h->payload, span_of(key, sizeof key), bytes);
+}
+
 static void do_append(struct model *m, struct model_home *h,
                       const struct item *item)
 {
-    ASSERT(item->index == h->count + 1);
+    ASSERT(item->index == h->base + h->count + 1);
     if (h->count == h->capacity) {
         h->capacity = h->capacity == 0 ? 16 : h->capacity * 2;
         h->entries = mem_resize(h->entries, h->capacity * sizeof *h->entries);
@@ -225,12 +252,42 @@ static void do_append(struct model *m, struct model_home *h,
     struct model_entry *e = &h->entries[h->count++];
     *e = (struct model_entry){0};
     buf_append(&e->manifest, item->manifest, item->manifest_size);
-    if (item->payload_size == 0)
-        return;
     struct store_gather gather = store_gather_of(item, m->bytes, m->bytes_ctx);
-    bool is_whole = store_gather_next(
-        &gather, buf_grow(&e->payload, item->payload_size), item->payload_size);
-    ASSERT(is_whole);
+    struct store_runs runs;
+    struct store_run run;
+    enum err err = store_runs_begin(&runs, span_buf(&e->manifest));
+    ASSERT(err == ERR_OK);
+    while (store_runs_next(&runs, &run)) {
+        struct buf bytes = {0};
+        bool is_whole =
+            store_gather_next(&gather, buf_grow(&bytes, run.bytes), run.bytes);
+        ASSERT(is_whole);
+        put_run(h, (struct position){item->index, run.ordinal},
+                span_buf(&bytes));
+        buf_free(&bytes);
+    }
+}
+
+static void do_truncate(struct model_home *h, uint64_t index)
+{
+    uint64_t no_limit = UINT64_MAX;
+    drop_entries(h, (size_t)(index - h->base - 1), &no_limit);
+    uint8_t key[PAYLOAD_KEY_BYTES];
+    bool is_there;
+    payload_key((struct position){index, 0}, key);
+    size_t keep = rows_find(&h->payload, span_of(key, sizeof key), &is_there);
+    uint64_t above = h->payload.count - keep;
+    rows_cut(&h->payload, &above);
+}
+
+static void do_cut(struct model_home *h, uint64_t index)
+{
+    size_t gone = (size_t)(index - h->base);
+    for (size_t i = 0; i < gone; i++)
+        buf_free(&h->entries[i].manifest);
+    h->count -= gone;
+    h->base = index;
+    memmove(h->entries, h->entries + gone, h->count * sizeof *h->entries);
 }
 
 static void do_portion(struct model_home *h, const struct store_command *c)
@@ -246,6 +303,23 @@ static void do_portion(struct model_home *h, const struct store_command *c)
             else
                 rows_put(rows, image.key, image.value);
         }
+    }
+}
+
+static void do_rows(const struct model *m, struct model_home *h,
+                    const struct store_command *c)
+{
+    const uint8_t *payload = NULL;
+    if (c->payload.size > 0)
+        payload = m->bytes(m->bytes_ctx, c->payload.handle) + c->payload.offset;
+    struct moved_iter it;
+    struct moved_row row;
+    moved_begin(&it, c->bytes);
+    while (moved_next(&it, &row)) {
+        struct position at = {row.row.entry_index, row.row.ordinal};
+        rows_put(&h->index, row.key, row.value);
+        if (row.is_new_run)
+            put_run(h, at, span_of(payload + row.run_at, row.run_bytes));
     }
 }
 
@@ -271,7 +345,6 @@ static bool do_sweep(struct model *m, const struct store_command *c)
 /* True for a sweep that has found fewer rows than it was to remove. */
 static bool perform(struct model *m, const struct store_command *c)
 {
-    uint64_t no_limit = UINT64_MAX;
     struct model_home *h = find_home(m, c->group, c->incarnation);
     switch (c->kind) {
     case STORE_RECORD:
@@ -289,10 +362,20 @@ static bool perform(struct model *m, const struct store_command *c)
         do_append(m, h, c->item);
         break;
     case STORE_TRUNCATE:
-        cut_entries(h, (size_t)c->index - 1, &no_limit);
+        do_truncate(h, c->index);
         break;
     case STORE_PORTION:
         do_portion(h, c);
+        break;
+    case STORE_CUT:
+        do_cut(h, c->index);
+        break;
+    case STORE_BLOB:
+        do_portion(h, c);
+        h->base = c->config != NULL ? c->index : 0;
+        break;
+    case STORE_ROWS:
+        do_rows(m, h, c);
         break;
     case STORE_SWEEP:
         return do_sweep(m, c);
@@ -300,6 +383,7 @@ static bool perform(struct model *m, const struct store_command *c)
     case STORE_HARD:
     case STORE_TOMBSTONE:
     case STORE_QUARANTINE:
+    case STORE_INSTALLED:
         break; /* the ledger's alone */
     }
     return false;
@@ -358,11 +442,14 @@ static enum err visit_replica(const struct model *m,
 {
     const struct model_home *h =
         find_home(m, held->view.group, held->view.incarnation);
-    ASSERT(h != NULL && h->count == held->view.raft.last_index);
+    const struct raft_stored *raft = &held->view.raft;
+    ASSERT(h != NULL && h->base == raft->base_index &&
+           h->base + h->count == raft->last_index);
     enum err err = v->replica(v->ctx, &held->view);
-    if (err == ERR_OK)
+    bool is_blob_whole = !held->view.is_installing || raft->base_index > 0;
+    if (err == ERR_OK && is_blob_whole)
         err = visit_rows(v, held, &h->state);
-    for (size_t i = (size_t)held->view.raft.applied_index;
+    for (size_t i = (size_t)(raft->applied_index - h->base);
          err == ERR_OK && i < h->count; i++)
         err = h->entries[i].is_rotten || h->entries[i].is_lost
                   ? ERR_DAMAGED
@@ -414,12 +501,71 @@ static enum err index_row(void *ctx, struct store_place place,
                : ERR_NOT_FOUND;
 }
 
+static enum err next_index_row(void *ctx, struct store_place place,
+                               struct store_cursor from, struct span *key,
+                               struct span *value)
+{
+    const struct model *m = ctx;
+    const struct model_home *h = find_home(m, place.group, place.incarnation);
+    if (h == NULL)
+        return ERR_NOT_FOUND;
+    uint8_t wanted[RUN_KEY_BYTES];
+    run_key(from.stream, from.seq, wanted);
+    bool is_there;
+    size_t at = rows_find(&h->index, span_of(wanted, sizeof wanted), &is_there);
+    if (at == h->index.count)
+        return ERR_NOT_FOUND;
+    if (h->index.rows[at].is_rotten)
+        return ERR_DAMAGED;
+    *key = span_buf(&h->index.rows[at].key);
+    *value = span_buf(&h->index.rows[at].value);
+    return ERR_OK;
+}
+
 static const struct model_entry *
 find_entry(const struct model *m, struct store_place place, uint64_t index)
 {
     const struct model_home *h = find_home(m, place.group, place.incarnation);
-    return h != NULL && index >= 1 && index <= h->count ? &h->entries[index - 1]
-                                                        : NULL;
+    return h != NULL && index > h->base && index <= h->base + h->count
+               ? &h->entries[index - h->base - 1]
+               : NULL;
+}
+
+/* NULL: there is none, or it never got to the disk. */
+static const struct model_row *
+find_run(const struct model *m, struct store_place place, struct position at)
+{
+    const struct model_home *h = find_home(m, place.group, place.incarnation);
+    uint8_t key[PAYLOAD_KEY_BYTES];
+    payload_key(at, key);
+    if (h == NULL)
+        return NULL;
+    bool is_there;
+    size_t i = rows_find(&h->payload, span_of(key, sizeof key), &is_there);
+    const struct model_row *row = &h->payload.rows[i];
+    return is_there && row->payload_is != PAYLOAD_LOST ? row : NULL;
+}
+
+static enum err run_bytes(void *ctx, struct store_place place,
+                          struct position at, uint32_t *bytes)
+{
+    const struct model_row *run = find_run(ctx, place, at);
+    if (run == NULL)
+        return ERR_NOT_FOUND;
+    *bytes = (uint32_t)run->value.size;
+    return run->payload_is == PAYLOAD_THERE ? ERR_OK : ERR_CORRUPT;
+}
+
+static enum err applied(void *ctx, struct store_place place,
+                        struct store_applied_row *out)
+{
+    const struct model *m = ctx;
+    const struct store_held *h = store_ledger_find(&m->ledger, place.group);
+    if (h == NULL || h->view.incarnation != place.incarnation)
+        return ERR_NOT_FOUND;
+    *out = (struct store_applied_row){h->view.raft.applied_index,
+                                      h->view.applied_term, h->view.digest};
+    return ERR_OK;
 }
 
 static enum err log_row(void *ctx, struct store_place place, uint64_t index,
@@ -437,28 +583,21 @@ static enum err log_row(void *ctx, struct store_place place, uint64_t index,
 static enum err payload(void *ctx, struct store_place place, struct position at,
                         uint32_t offset, uint32_t size, uint8_t *to)
 {
-    const struct model_entry *e = find_entry(ctx, place, at.index);
-    struct store_runs runs;
-    struct store_run run = {0};
-    if (e == NULL || store_runs_begin(&runs, span_buf(&e->manifest)) != ERR_OK)
+    const struct model_row *run = find_run(ctx, place, at);
+    if (run == NULL)
         return ERR_NOT_FOUND;
-    bool is_found = false;
-    while (!is_found && store_runs_next(&runs, &run))
-        is_found = run.ordinal == at.ordinal;
-    if (!is_found)
-        return ERR_NOT_FOUND;
-    if (e->payload_is == PAYLOAD_LOST)
-        return ERR_NOT_FOUND;
-    if (e->payload_is == PAYLOAD_OTHERS || offset > run.bytes ||
-        size > run.bytes - offset)
+    if (run->payload_is == PAYLOAD_OTHERS || offset > run->value.size ||
+        size > run->value.size - offset)
         return ERR_CORRUPT;
-    memcpy(to, e->payload.data + run.offset + offset, size);
+    memcpy(to, run->value.data + offset, size);
     return ERR_OK;
 }
 
 static struct store_source source_of(const struct model_reader *r)
 {
-    return (struct store_source){(void *)r->m, index_row, log_row, payload};
+    return (struct store_source){(void *)r->m, index_row, log_row,
+                                 payload,      applied,   next_index_row,
+                                 run_bytes};
 }
 
 static void model_read_segments(struct store_reader *base,
@@ -478,6 +617,53 @@ static void model_read_log(struct store_reader *base,
     ASSERT(r->m->txn >= t->least_txn);
     struct store_source source = source_of(r);
     store_read_log_from(&source, t, out);
+}
+
+/* The newest configuration at or below the index. */
+static const struct config *config_at(const struct store_held *h,
+                                      uint64_t index)
+{
+    size_t i = h->view.raft.config_count;
+    while (i > 0 && h->configs[i - 1].index > index)
+        i--;
+    return i == 0 ? NULL : &h->configs[i - 1];
+}
+
+static void model_read_blob(struct store_reader *base,
+                            const struct blob_ticket *t,
+                            struct blob_result *out)
+{
+    const struct model_reader *r = (const struct model_reader *)base;
+    ASSERT(r->m->txn >= t->least_txn);
+    const struct store_held *held = store_ledger_find(&r->m->ledger, t->group);
+    const struct model_home *h = find_home(r->m, t->group, t->incarnation);
+    *out = (struct blob_result){.err = ERR_NOT_FOUND};
+    if (held == NULL || held->view.incarnation != t->incarnation)
+        return;
+    const struct config *config =
+        config_at(held, held->view.raft.applied_index);
+    if (config == NULL)
+        return;
+    *out = (struct blob_result){.index = held->view.raft.applied_index,
+                                .term = held->view.applied_term,
+                                .digest = held->view.digest,
+                                .config = *config};
+    for (size_t i = 0; i < h->state.count; i++) {
+        if (h->state.rows[i].is_rotten)
+            out->err = ERR_DAMAGED;
+        store_blob_add(&out->images, span_buf(&h->state.rows[i].key),
+                       span_buf(&h->state.rows[i].value));
+    }
+}
+
+static void model_read_rows(struct store_reader *base,
+                            const struct rows_ticket *t,
+                            struct rows_result *out)
+{
+    const struct model_reader *r = (const struct model_reader *)base;
+    ASSERT(r->m->txn >= t->least_txn);
+    struct store_source source = source_of(r);
+    store_read_rows_from(&source, t, out);
 }
 
 static struct store_reader *model_reader_open(struct store *s)
@@ -530,6 +716,8 @@ static const struct store_ops model_ops = {
     .reader_close = model_reader_close,
     .read_segments = model_read_segments,
     .read_log = model_read_log,
+    .read_blob = model_read_blob,
+    .read_rows = model_read_rows,
 };
 
 struct store *store_model_new(const struct store_founding *f,
@@ -583,8 +771,8 @@ static struct model_home *copy_home(const struct model_home *h)
     for (size_t i = 0; i < h->count; i++) {
         copy->entries[i] = h->entries[i];
         copy_buf(&copy->entries[i].manifest, &h->entries[i].manifest);
-        copy_buf(&copy->entries[i].payload, &h->entries[i].payload);
     }
+    copy_rows(&copy->payload, &h->payload);
     copy_rows(&copy->state, &h->state);
     copy_rows(&copy->index, &h->index);
     return copy;
@@ -608,37 +796,28 @@ struct store *store_model_copy(const struct store *base, void *bytes_ctx)
     return &copy->base;
 }
 
-/* The first entry from there on, going round, that has what is to be damaged;
- * NULL: none has. */
-static struct model_entry *draw_entry(struct model_home *h, uint64_t draw,
-                                      bool has_payload)
+static bool rot_payload(struct model_rows *rows, enum store_rot kind,
+                        uint64_t draw)
 {
-    for (size_t i = 0; i < h->count; i++) {
-        struct model_entry *e = &h->entries[(draw + i) % h->count];
-        if (!has_payload || e->payload.size > 0)
-            return e;
-    }
-    return NULL;
+    if (rows->count == 0)
+        return false;
+    struct model_row *row = &rows->rows[draw % rows->count];
+    if (kind == STORE_ROT_PAYLOAD)
+        row->value.data[(draw >> 16) % row->value.size] ^=
+            (uint8_t)(1u << (draw >> 8) % 8);
+    else
+        row->payload_is =
+            kind == STORE_LOST_PAYLOAD ? PAYLOAD_LOST : PAYLOAD_OTHERS;
+    return true;
 }
 
-static bool rot_entry(struct model_home *h, enum store_rot kind, uint64_t draw)
+static bool rot_log(struct model_home *h, enum store_rot kind, uint64_t draw)
 {
-    bool is_payload = kind == STORE_ROT_PAYLOAD || kind == STORE_LOST_PAYLOAD ||
-                      kind == STORE_OTHERS_PAYLOAD;
-    struct model_entry *e = draw_entry(h, draw, is_payload);
-    if (e == NULL)
+    if (h->count == 0)
         return false;
-    if (kind == STORE_ROT_PAYLOAD)
-        e->payload.data[(draw >> 16) % e->payload.size] ^=
-            (uint8_t)(1u << (draw >> 8) % 8);
-    else if (kind == STORE_LOST_PAYLOAD)
-        e->payload_is = PAYLOAD_LOST;
-    else if (kind == STORE_OTHERS_PAYLOAD)
-        e->payload_is = PAYLOAD_OTHERS;
-    else if (kind == STORE_ROT_LOG)
-        e->is_rotten = true;
-    else
-        e->is_lost = true;
+    struct model_entry *e = &h->entries[draw % h->count];
+    e->is_rotten = e->is_rotten || kind == STORE_ROT_LOG;
+    e->is_lost = e->is_lost || kind == STORE_LOST_LOG;
     return true;
 }
 
@@ -654,8 +833,10 @@ bool store_model_rot(struct store *base, enum store_rot kind, uint32_t group,
     if (held == NULL)
         return false;
     struct model_home *h = find_home(m, group, held->view.incarnation);
+    if (kind == STORE_ROT_LOG || kind == STORE_LOST_LOG)
+        return rot_log(h, kind, draw);
     if (kind != STORE_ROT_STATE && kind != STORE_ROT_INDEX)
-        return rot_entry(h, kind, draw);
+        return rot_payload(&h->payload, kind, draw);
     struct model_rows *rows = kind == STORE_ROT_STATE ? &h->state : &h->index;
     if (rows->count > 0)
         rows->rows[draw % rows->count].is_rotten = true;

@@ -318,3 +318,121 @@ void store_read_log_from(const struct store_source *source,
             return;
     }
 }
+
+/* ---- transfer ---------------------------------------------------------- */
+
+void store_blob_add(struct buf *images, struct span key, struct span value)
+{
+    if (key.size > 0 && key.data[0] == ROW_GARBAGE)
+        return;
+    image_put(images,
+              &(struct image){.space = ROW_STATE, .key = key, .value = value});
+}
+
+/* A read of index rows under way. */
+struct moving {
+    const struct store_source *source;
+    const struct rows_ticket *ticket;
+    struct rows_result *out;
+    struct store_place place;
+    struct store_cursor cursor;
+    struct position run; /* the newest whose bytes are in the result */
+};
+
+/* The bytes of the row's run that the result lacks; 0: none. */
+static enum err missing_bytes(const struct moving *m, const struct run_row *row,
+                              uint32_t *bytes)
+{
+    struct position run = {row->entry_index, row->ordinal};
+    struct run_segment last;
+    bool is_there = run_row_segment(row, row->count - 1u, &last);
+    ASSERT(is_there);
+    *bytes = 0;
+    if (last.offset + last.size == 0 || position_equal(run, m->run))
+        return ERR_OK;
+    enum err err = m->source->run_bytes(m->source->ctx, m->place, run, bytes);
+    return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+}
+
+/* One row and, unless the one before it had brought it, its run. */
+static enum err move_row(struct moving *m, struct span key, struct span value,
+                         const struct run_row *row, uint32_t bytes)
+{
+    struct rows_result *out = m->out;
+    moved_row_put(&out->rows, key, value, bytes);
+    out->count++;
+    if (bytes == 0)
+        return ERR_OK;
+    m->run = (struct position){row->entry_index, row->ordinal};
+    enum err err = m->source->payload(m->source->ctx, m->place, m->run, 0,
+                                      bytes, buf_grow(&out->payload, bytes));
+    return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+}
+
+/* The next row that the ticket wants. *is_full: there is one, without room. */
+static enum err move_next(struct moving *m, bool *is_full)
+{
+    struct span key, value;
+    struct run_row row;
+    enum err err = m->source->next_index_row(m->source->ctx, m->place,
+                                             m->cursor, &key, &value);
+    if (err != ERR_OK)
+        return err;
+    if (run_row_read(key, value, &row) != ERR_OK)
+        return ERR_DAMAGED;
+    if (row.entry_index > m->ticket->index) {
+        /* Indexes ascend along a stream: the rest of it comes by log. */
+        m->cursor.seq = UINT64_MAX;
+        m->cursor.stream = row.stream;
+        return ERR_OK;
+    }
+    uint8_t kept_key[RUN_KEY_BYTES];
+    memcpy(kept_key, key.data, RUN_KEY_BYTES);
+    /* Look-ups borrow until the next. */
+    uint8_t *kept = mem_copy(value.data, value.size);
+    struct span copy = span_of(kept, value.size);
+    err = run_row_read(span_of(kept_key, RUN_KEY_BYTES), copy, &row);
+    uint32_t bytes = 0;
+    if (err == ERR_OK)
+        err = missing_bytes(m, &row, &bytes);
+    uint64_t size =
+        (uint64_t)m->out->rows.size + m->out->payload.size + copy.size + bytes;
+    *is_full = m->out->count > 0 && size > m->ticket->bytes_max;
+    if (err == ERR_OK && !*is_full) {
+        err = move_row(m, span_of(kept_key, RUN_KEY_BYTES), copy, &row, bytes);
+        m->cursor =
+            (struct store_cursor){row.stream, row.first_seq + row.count};
+    }
+    mem_free(kept);
+    return err;
+}
+
+void store_read_rows_from(const struct store_source *source,
+                          const struct rows_ticket *t, struct rows_result *out)
+{
+    *out = (struct rows_result){.err = ERR_OK};
+    struct moving m = {.source = source,
+                       .ticket = t,
+                       .out = out,
+                       .place = {t->group, t->incarnation},
+                       .cursor = t->from};
+    struct store_applied_row stored;
+    bool is_full = false;
+    enum err err = source->applied(source->ctx, m.place, &stored);
+    if (err == ERR_OK && stored.index < t->index) /* T23 */
+        err = ERR_NOT_FOUND;
+    if (err != ERR_OK) {
+        out->err = err;
+        return;
+    }
+    while (err == ERR_OK && !is_full)
+        err = move_next(&m, &is_full);
+    if (err == ERR_NOT_FOUND) /* the last row is behind us */
+        err = ERR_OK;
+    if (err == ERR_OK &&
+        !moved_verify(span_buf(&out->rows), span_buf(&out->payload)))
+        err = ERR_CORRUPT;
+    if (err != ERR_OK)
+        store_rows_free(out);
+    out->err = err;
+}

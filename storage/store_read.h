@@ -1,10 +1,10 @@
 /* store_read.h - reading, the part that is the same for both stores: which
  * rows, how many, and whether what was found is what the ticket names. A store
- * brings three look-ups in one consistent view of what is committed. */
+ * brings look-ups in one consistent view of what is committed. */
 #ifndef STORAGE_STORE_READ_H
 #define STORAGE_STORE_READ_H
 
-#include "storage/store.h"
+#include "storage/store_rows.h"
 
 /* Where to look: one incarnation of one group. */
 struct store_place {
@@ -27,6 +27,16 @@ struct store_source {
      * CORRUPT: a row is not what its place demands. */
     enum err (*payload)(void *ctx, struct store_place place, struct position at,
                         uint32_t offset, uint32_t size, uint8_t *to);
+    /* What is stored as applied. */
+    enum err (*applied)(void *ctx, struct store_place place,
+                        struct store_applied_row *out);
+    /* The first index row at or behind the cursor, of any stream. */
+    enum err (*next_index_row)(void *ctx, struct store_place place,
+                               struct store_cursor from, struct span *key,
+                               struct span *value);
+    /* The size of the run at a position; NOT_FOUND: it has no bytes. */
+    enum err (*run_bytes)(void *ctx, struct store_place place,
+                          struct position at, uint32_t *bytes);
 };
 
 void store_read_segments_from(const struct store_source *source,
@@ -34,5 +44,9 @@ void store_read_segments_from(const struct store_source *source,
                               struct segments_result *out);
 void store_read_log_from(const struct store_source *source,
                          const struct log_ticket *t, struct log_result *out);
+void store_read_rows_from(const struct store_source *source,
+                          const struct rows_ticket *t, struct rows_result *out);
+/* A row of the state into a blob; garbage rows stay out. */
+void store_blob_add(struct buf *images, struct span key, struct span value);
 
 #endif

@@ -109,7 +109,7 @@ bool store_key_read_meta(struct span key, enum store_meta *kind,
     if (key.size != STORE_META_KEY_BYTES)
         return false;
     uint8_t byte = key.data[STORE_GROUP_KEY_BYTES];
-    if (byte < STORE_META_FOLDER || byte > STORE_META_BOOTS)
+    if (byte < STORE_META_FOLDER || byte > STORE_META_INSTALL)
         return false;
     *kind = (enum store_meta)byte;
     *number = get_be64(key.data + STORE_GROUP_KEY_BYTES + 1);
@@ -137,6 +137,8 @@ bool store_row_open(struct span key, struct span stored, struct span *value)
     return dec_u64(&d) == store_row_checksum(key, *value);
 }
 
+enum replica_flag { REPLICA_QUARANTINED = 1, REPLICA_INSTALLING = 2 };
+
 /* ---- values, out ------------------------------------------------------- */
 
 void store_put_folder(struct enc *e, const struct store_folder_row *row)
@@ -163,7 +165,8 @@ void store_put_replica(struct enc *e, const struct store_replica_row *row)
     enc_u64(e, row->base_term);
     enc_u32(e, row->run_count);
     enc_u32(e, row->config_count);
-    enc_u8(e, row->is_quarantined);
+    enc_u8(e, (uint8_t)((row->is_quarantined ? REPLICA_QUARANTINED : 0) |
+                        (row->is_installing ? REPLICA_INSTALLING : 0)));
     enc_string(e, row->quarantine);
 }
 
@@ -196,6 +199,14 @@ void store_put_config(struct enc *e, const struct config *c)
         enc_u64(e, c->members[i].replica.added);
         enc_u8(e, c->members[i].is_voter);
     }
+}
+
+void store_put_install(struct enc *e, const struct store_install_row *row)
+{
+    enc_u64(e, row->cursor.stream.index);
+    enc_u16(e, row->cursor.stream.ordinal);
+    enc_u64(e, row->cursor.seq);
+    enc_u64(e, row->moved_bytes);
 }
 
 /* ---- values, in -------------------------------------------------------- */
@@ -239,7 +250,11 @@ bool store_get_replica(struct span value, struct store_replica_row *out)
     out->base_term = dec_u64(&d);
     out->run_count = dec_u32(&d);
     out->config_count = dec_u32(&d);
-    out->is_quarantined = get_bool(&d);
+    uint8_t flags = dec_u8(&d);
+    if (flags & ~(REPLICA_QUARANTINED | REPLICA_INSTALLING))
+        dec_fail(&d);
+    out->is_quarantined = flags & REPLICA_QUARANTINED;
+    out->is_installing = flags & REPLICA_INSTALLING;
     out->quarantine = dec_string(&d);
     return dec_done(&d) && out->quarantine.size <= STORE_QUARANTINE_MAX;
 }
@@ -281,6 +296,16 @@ bool store_get_config(struct span value, uint64_t index, struct config *out)
         out->members[i].replica.added = dec_u64(&d);
         out->members[i].is_voter = get_bool(&d);
     }
+    return dec_done(&d);
+}
+
+bool store_get_install(struct span value, struct store_install_row *out)
+{
+    struct dec d = dec_of(value);
+    out->cursor.stream.index = dec_u64(&d);
+    out->cursor.stream.ordinal = dec_u16(&d);
+    out->cursor.seq = dec_u64(&d);
+    out->moved_bytes = dec_u64(&d);
     return dec_done(&d);
 }
 

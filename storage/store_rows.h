@@ -73,6 +73,7 @@ enum store_meta {
     STORE_META_RUN,        /* replica, number = first index: term */
     STORE_META_CONFIG,     /* replica, number = index: configuration */
     STORE_META_BOOTS,      /* node: peers' boots, as node/ has encoded them */
+    STORE_META_INSTALL,    /* replica, while it is installing: how far it is */
 };
 #define STORE_NODE_GROUP UINT32_MAX
 
@@ -124,7 +125,12 @@ struct store_replica_row {
     uint32_t run_count;
     uint32_t config_count;
     bool is_quarantined;
+    bool is_installing;     /* then, and only then, there is an INSTALL row */
     struct span quarantine; /* borrowed */
+};
+struct store_install_row {
+    struct store_cursor cursor;
+    uint64_t moved_bytes;
 };
 struct store_applied_row {
     uint64_t index;
@@ -143,6 +149,7 @@ void store_put_hard(struct enc *e, const struct raft_hard_state *hard);
 void store_put_applied(struct enc *e, const struct store_applied_row *row);
 void store_put_tombstone(struct enc *e, const struct store_tombstone_row *row);
 void store_put_config(struct enc *e, const struct config *c);
+void store_put_install(struct enc *e, const struct store_install_row *row);
 
 /* False: not such a row. A folder of another format is read as far as the
  * format goes. */
@@ -156,6 +163,8 @@ NODISCARD bool store_get_applied(struct span value,
                                  struct store_applied_row *out);
 NODISCARD bool store_get_tombstone(struct span value,
                                    struct store_tombstone_row *out);
+NODISCARD bool store_get_install(struct span value,
+                                 struct store_install_row *out);
 /* The index is the key's number. */
 NODISCARD bool store_get_config(struct span value, uint64_t index,
                                 struct config *out);

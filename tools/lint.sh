@@ -199,7 +199,7 @@ exports_of() {
         ;;
     ring/codec.c) echo '(enc|dec)_.*|(put|get)_be(16|32|64)' ;;
     ring/entry.c) echo '(entry|command|config|item)_.*' ;;
-    ring/rows.c) echo '(row|run|garbage|image)_.*' ;;
+    ring/rows.c) echo '(row|run|moved|garbage|image)_.*' ;;
     node/main.c | tools/eddy.c | tools/bench_*.c) echo main ;;
     *) echo "${stem%%_*}(_.*)?" ;;
     esac

@@ -96,7 +96,13 @@ static void check_config(struct watch *a, struct host *h, uint32_t group,
     uint64_t newest = 0;
     for (size_t i = gw->config_count; i > 0; i--) {
         const struct config_seen *c = &gw->configs[i - 1];
-        if (raft_term_at(r, c->index) == c->term && c->index <= raft_last(r))
+        /* Below the base no terms are known: there it is the committed one. */
+        const struct variant *v =
+            watch_slot((struct group_watch *)gw, c->index)->committed;
+        bool is_in_log = c->index > raft_base(r)
+                             ? raft_term_at(r, c->index) == c->term
+                             : v != NULL && v->term == c->term;
+        if (is_in_log && c->index <= raft_last(r))
             newest = max_u64(newest, c->index);
     }
     MUST_HOLD(a->w, S9D,

@@ -168,7 +168,8 @@ void watch_commit_risen(struct watch *a, struct host *h, uint32_t group,
     uint64_t commit = raft_commit(r);
     if (commit > gw->committed)
         check_quorum(a, h, group, r, commit);
-    for (uint64_t i = from + 1; i <= commit; i++) {
+    /* What was installed is judged by its blob (watch_disk.c). */
+    for (uint64_t i = max_u64(from, raft_base(r)) + 1; i <= commit; i++) {
         struct slot *slot = watch_slot(gw, i);
         uint64_t term = raft_term_at(r, i);
         if (slot->committed == NULL) {

@@ -76,7 +76,7 @@ static void appended(struct watch *a, struct host *h, uint32_t group,
     struct group_watch *gw = &a->groups[group];
     uint64_t previous = d->count == 0 ? 0 : d->entries[d->count - 1]->term;
     uint64_t hash = hash64(item_manifest(item));
-    ASSERT(d->is_there && item->index == d->count + 1);
+    ASSERT(d->is_there && !d->is_installing && item->index == d->count + 1);
     struct variant *v = watch_variant(gw, item->index, item->term);
     if (v == NULL) {
         watch_change_stored(a, h, group, item);
@@ -150,8 +150,11 @@ static void created(struct watch *a, struct host *h,
                     const struct store_command *c)
 {
     struct disk *d = &a->hosts[h->index].disks[c->group];
+    /* An install that begins anew is the same replica, and none yet. */
+    bool is_anew = d->is_there && d->is_installing && c->is_installing &&
+                   c->added == d->added;
     MUST_HOLD(a->w, I15,
-              !d->is_there && c->added > d->added_most &&
+              (is_anew || (!d->is_there && c->added > d->added_most)) &&
                   c->incarnation > d->incarnation,
               "n%u makes replica %llu of group %u; it has had %llu, and its "
               "incarnation %u",
@@ -160,9 +163,62 @@ static void created(struct watch *a, struct host *h,
     d->is_there = true;
     d->incarnation = c->incarnation;
     d->added = d->added_most = c->added;
+    d->is_installing = c->is_installing;
     d->hard = (struct raft_hard_state){0};
     d->count = 0;
     d->stored = 0;
+}
+
+/* T24: what is cut is in the stored state. */
+static void cut(struct watch *a, struct host *h, const struct store_command *c)
+{
+    struct disk *d = &a->hosts[h->index].disks[c->group];
+    MUST_HOLD(a->w, I7, !d->is_installing && c->index <= d->stored,
+              "n%u cuts the log of group %u at %llu, its stored state is that "
+              "of entry %llu",
+              h->index + 1, c->group, ull(c->index), ull(d->stored));
+    a->w->totals.cuts++;
+}
+
+/* S16: exactly the state of one committed entry. */
+static void blob_stored(struct watch *a, struct host *h,
+                        const struct store_command *c)
+{
+    struct disk *d = &a->hosts[h->index].disks[c->group];
+    struct group_watch *gw = &a->groups[c->group];
+    if (c->config == NULL)
+        return;
+    MUST_HOLD(a->w, I7,
+              d->is_installing && c->index <= gw->committed &&
+                  watch_slot(gw, c->index)->committed->term == c->term,
+              "n%u installs group %u at entry %llu of term %llu; committed are "
+              "%llu",
+              h->index + 1, c->group, ull(c->index), ull(c->term),
+              ull(gw->committed));
+    watch_digest(a, h, c->group, c->index, c->digest);
+    d->stored = c->index;
+}
+
+/* S17: only now is it a replica, with all that is committed up to there. */
+static void installed(struct watch *a, struct host *h, uint32_t group)
+{
+    struct disk *d = &a->hosts[h->index].disks[group];
+    struct group_watch *gw = &a->groups[group];
+    MUST_HOLD(a->w, I7, d->is_installing && d->stored > 0,
+              "n%u takes group %u for installed without a blob", h->index + 1,
+              group);
+    d->is_installing = false;
+    if (d->stored > d->capacity) {
+        d->capacity = d->stored;
+        d->entries = mem_resize(d->entries, d->capacity * sizeof *d->entries);
+    }
+    for (d->count = 0; d->count < d->stored; d->count++) {
+        struct variant *v = watch_slot(gw, d->count + 1)->committed;
+        note_durable(v, (struct replica){h->id, d->added});
+        d->entries[d->count] = v;
+    }
+    d->hard.term = d->entries[d->count - 1]->term;
+    a->w->totals.installs++;
 }
 
 /* S5, T13: as of a committed entry not below its own, this very pair is no
@@ -216,6 +272,15 @@ static void stored(struct watch *a, struct host *h,
     case STORE_SWEEP:
         swept(a, h, c);
         return;
+    case STORE_CUT:
+        cut(a, h, c);
+        return;
+    case STORE_BLOB:
+        blob_stored(a, h, c);
+        return;
+    case STORE_INSTALLED:
+        installed(a, h, c->group);
+        return;
     case STORE_QUARANTINE:
         world_fail(a->w, SIM_SAFETY, "n%u quarantines group %u: %.*s",
                    h->index + 1, c->group, (int)c->bytes.size,
@@ -225,6 +290,7 @@ static void stored(struct watch *a, struct host *h,
         return;
     case STORE_BOOT:
     case STORE_RECORD:
+    case STORE_ROWS:
         return;
     }
 }

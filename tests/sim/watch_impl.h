@@ -67,6 +67,7 @@ struct group_watch {
 /* A replica's log and hard state as they are on its disk. */
 struct disk {
     bool is_there;
+    bool is_installing; /* and no replica yet */
     uint32_t incarnation;
     uint64_t added;
     uint64_t added_most; /* of all that there ever was here */

@@ -384,6 +384,11 @@ static enum err dump_replica(void *ctx, const struct store_replica *r)
         buf_printf(ctx, " config %llu of %u",
                    (unsigned long long)raft->configs[i].index,
                    raft->configs[i].count);
+    if (r->is_installing)
+        buf_printf(ctx, " installing to %llu.%u:%llu, %llu bytes",
+                   (unsigned long long)r->cursor.stream.index,
+                   r->cursor.stream.ordinal, (unsigned long long)r->cursor.seq,
+                   (unsigned long long)r->moved_bytes);
     if (r->is_quarantined)
         buf_printf(ctx, " quarantined: %.*s", (int)r->quarantine.size,
                    (const char *)r->quarantine.data);

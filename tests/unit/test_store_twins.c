@@ -18,6 +18,7 @@ struct group {
     uint32_t incarnation;
     uint64_t added;
     uint64_t term;
+    uint64_t base;
 };
 
 struct twins {
@@ -185,6 +186,48 @@ static void read_some_log(struct twins *t, const struct group *g,
     store_log_free(&b);
 }
 
+/* What another replica would be installed from. */
+static void read_some_rows(struct twins *t, const struct group *g,
+                           uint32_t group)
+{
+    struct rows_ticket ticket = {
+        .group = group,
+        .incarnation = g->incarnation,
+        .from = {.seq = rng_below(&t->rng, 20)},
+        .index = rng_below(&t->rng, g->core.stored_index + 2),
+        .bytes_max = (uint32_t)rng_below(&t->rng, 400000),
+    };
+    if (g->core.lane_count > 0)
+        ticket.from.stream =
+            g->core.lanes[rng_below(&t->rng, g->core.lane_count)].stream;
+    struct rows_result a, b;
+    store_read_rows(t->model_reader, &ticket, &a);
+    store_read_rows(t->lmdb_reader, &ticket, &b);
+    assert_int_equal(a.err, b.err);
+    assert_int_equal(a.count, b.count);
+    assert_true(span_equal(span_buf(&a.rows), span_buf(&b.rows)));
+    assert_true(span_equal(span_buf(&a.payload), span_buf(&b.payload)));
+    store_rows_free(&a);
+    store_rows_free(&b);
+}
+
+static void read_the_blob(struct twins *t, const struct group *g,
+                          uint32_t group)
+{
+    struct blob_ticket ticket = {.group = group, .incarnation = g->incarnation};
+    struct blob_result a, b;
+    store_read_blob(t->model_reader, &ticket, &a);
+    store_read_blob(t->lmdb_reader, &ticket, &b);
+    assert_int_equal(a.err, b.err);
+    if (a.err == ERR_OK)
+        assert_true(a.index == b.index && a.term == b.term &&
+                    a.digest.lo == b.digest.lo && a.digest.hi == b.digest.hi &&
+                    config_equal(&a.config, &b.config));
+    assert_true(span_equal(span_buf(&a.images), span_buf(&b.images)));
+    store_blob_free(&a);
+    store_blob_free(&b);
+}
+
 /* ---- batches ----------------------------------------------------------- */
 
 static struct store_command *add(struct twins *t, struct store_command c)
@@ -307,6 +350,18 @@ static void add_portion(struct twins *t, struct group *g, uint32_t group)
     (void)add(t, command);
 }
 
+static void add_cut(struct twins *t, struct group *g, uint32_t group)
+{
+    uint64_t stored = g->core.stored_index;
+    if (t->count == BATCH_MAX || stored <= g->base)
+        return;
+    g->base += 1 + rng_below(&t->rng, stored - g->base);
+    (void)add(t, (struct store_command){.kind = STORE_CUT,
+                                        .group = group,
+                                        .incarnation = g->incarnation,
+                                        .index = g->base});
+}
+
 static void add_hard(struct twins *t, struct group *g, uint32_t group)
 {
     struct store_command c = {
@@ -343,6 +398,7 @@ static void turn_over(struct twins *t, struct group *g, uint32_t group)
         return;
     rig_core_free(&g->core, &t->pool);
     rig_core_init(&g->core, false);
+    g->base = 0;
 }
 
 static void add_sweep(struct twins *t, const struct group *g, uint32_t group)
@@ -389,6 +445,8 @@ static void add_something(struct twins *t)
         add_sweep(t, g, group);
     else if (what < 90)
         add_node_command(t);
+    else if (what < 94 && has_streams)
+        add_cut(t, g, group);
 }
 
 /* After a commit: what is in the log may be applied. */
@@ -434,8 +492,11 @@ static void play(uint64_t seed)
             reopen_both(t);
         for (uint32_t i = 0; i < GROUPS; i++) {
             read_some_segments(t, &t->groups[i], i);
-            if (t->groups[i].is_live)
-                read_some_log(t, &t->groups[i], i);
+            read_the_blob(t, &t->groups[i], i);
+            if (!t->groups[i].is_live)
+                continue;
+            read_some_log(t, &t->groups[i], i);
+            read_some_rows(t, &t->groups[i], i);
         }
         if (round % 4 == 0 || round + 1 == ROUNDS)
             assert_same_load(t);

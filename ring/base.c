@@ -54,7 +54,7 @@ const char *err_done(enum err e)
 
 bool err_is_wire(uint32_t number)
 {
-    return number <= ERR_FORGOTTEN;
+    return number <= ERR_REFUSED;
 }
 
 /* ---- bytes ------------------------------------------------------------- */

@@ -21,7 +21,7 @@ enum err raft_propose(struct raft *r, struct item *item, uint64_t *index,
                       uint64_t *term)
 {
     ASSERT(item->refs == 1);
-    ASSERT(item->kind == ENTRY_COMMANDS || item->kind == ENTRY_RECORD);
+    ASSERT(item->kind != ENTRY_CONFIG);
     if (r->role != RAFT_LEADER)
         return ERR_MOVED;
     /* S21: before it is in the log, and only then. */

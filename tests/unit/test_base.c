@@ -77,7 +77,7 @@ static void numbers_of_errors_are_those_of_the_wire(void **state)
         "DELETED",   "SEALED",    "CONFLICT",    "OUT_OF_ORDER", "EXPIRED",
         "FENCED",    "TOO_LARGE", "NO_SPACE",    "BUSY",         "UNAVAILABLE",
         "TIMEOUT",   "DENIED",    "BAD_REQUEST", "CORRUPT",      "INCOMPATIBLE",
-        "FORGOTTEN",
+        "FORGOTTEN", "REFUSED",
     };
     const size_t count = sizeof names / sizeof names[0];
     for (size_t i = 0; i < count; i++) {

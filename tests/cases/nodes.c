@@ -40,6 +40,22 @@ static void tap(struct nodes *w, const struct nodes_packet *p)
     }
 }
 
+static bool is_record(struct span message)
+{
+    struct wire_in in;
+    struct frame_iter it;
+    struct frame f;
+    if (wire_read(message, &in) != ERR_OK ||
+        in.header.kind != WIRE_PEER_CONTROL)
+        return false;
+    wire_frame_begin(&it, &in);
+    while (wire_frame_next(&it, &f)) {
+        if (f.kind == FRAME_RECORD)
+            return true;
+    }
+    return false;
+}
+
 void nodes_send(struct nodes *w, size_t from, size_t to, uint64_t connection,
                 struct buf *bytes)
 {
@@ -47,7 +63,9 @@ void nodes_send(struct nodes *w, size_t from, size_t to, uint64_t connection,
     *bytes = (struct buf){0};
     tap(w, &p);
     bool is_cut = from < NODES_MAX && to < NODES_MAX && w->is_cut[from][to];
-    if (is_cut || to >= NODES_MAX) {
+    bool is_unheard = to >= NODES_MAX || (w->machines[to].is_deaf &&
+                                          is_record(span_buf(&p.bytes)));
+    if (is_cut || is_unheard) {
         buf_free(&p.bytes);
         return;
     }
@@ -460,6 +478,7 @@ void nodes_end(struct nodes *w)
             nodes_crash(w, i);
         store_reader_close(m->reader);
         store_close(m->store);
+        store_close(m->backup);
         mem_free(m->reads);
     }
     for (size_t i = 0; i < w->packet_count; i++)

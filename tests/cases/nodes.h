@@ -47,11 +47,13 @@ struct nodes_machine {
     struct id128 id;
     struct store *store; /* NULL: no disk yet */
     struct store_reader *reader;
-    bool is_member;    /* its folder has a record with it in it */
-    struct node *node; /* NULL: not running */
+    struct store *backup; /* a copy of its folder; NULL: none */
+    bool is_member;       /* its folder has a record with it in it */
+    struct node *node;    /* NULL: not running */
     struct buffers buffers;
     bool is_paused;
     bool is_held; /* its disk does nothing */
+    bool is_deaf; /* ring records do not reach it */
     const struct store_batch *batch;
     uint64_t batch_ms;      /* when it is on the disk */
     uint64_t portions;      /* of applied state that it has stored ... */
@@ -95,6 +97,7 @@ struct nodes {
     struct nodes_asked asked[NODES_ASKED_MAX];
     size_t asked_count;
     uint64_t nonces;
+    uint64_t orders;
     struct buf *out; /* of the command that runs */
 };
 

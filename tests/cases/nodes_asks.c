@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "net/keys.h"
-#include "tests/cases/verdicts.h"
+#include "tests/cases/words.h"
 
 #define ANSWER_MS     1000u
 #define JOIN_MS       30000u
@@ -93,6 +93,14 @@ static void print_segments(struct nodes *w, const struct response *r,
     buf_printf(w->out, "\n");
 }
 
+/* A line's end has no blanks in a case. */
+static struct span trimmed(struct span text)
+{
+    while (text.size > 0 && text.data[text.size - 1] == ' ')
+        text.size--;
+    return text;
+}
+
 static void print_refusal(struct nodes *w, const struct response *r)
 {
     size_t hint = id_is_zero(r->hint) ? NODES_MAX : nodes_place(w, r->hint);
@@ -100,7 +108,7 @@ static void print_refusal(struct nodes *w, const struct response *r)
     if (hint < NODES_MAX)
         buf_printf(w->out, ", ask node %zu", hint + 1);
     else if (r->text.size > 0)
-        buf_printf(w->out, ": %.*s", (int)r->text.size,
+        buf_printf(w->out, ": %.*s", (int)trimmed(r->text).size,
                    (const char *)r->text.data);
     buf_printf(w->out, "\n");
 }
@@ -312,14 +320,61 @@ static void ask_question(struct nodes *w, struct line *l)
     ask(w, to, &a, &q, (struct span){0}, is_later);
 }
 
+/* order drain=3 | add=3 | remove=3 | copies=5 [forced]: what an operator has
+ * changed in the ring, at once, by the record that group 0's leader knows. */
+static void ask_change(struct nodes *w, struct line *l)
+{
+    static const struct {
+        const char *key;
+        enum change_kind kind;
+    } kinds[] = {{"drain", CHANGE_DRAIN},
+                 {"add", CHANGE_ADD},
+                 {"remove", CHANGE_REMOVE},
+                 {"copies", CHANGE_COPIES}};
+    struct change change = {0};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        uint64_t value = line_u64(l, kinds[i].key, 0);
+        if (value == 0)
+            continue;
+        change.kind = kinds[i].kind;
+        if (change.kind == CHANGE_COPIES)
+            change.value = (uint32_t)min_u64(value, REPLICATION_MAX);
+        else
+            change.slot = (uint16_t)nodes_read_node(l, value);
+    }
+    bool is_forced = line_flag(l, "forced");
+    size_t to = read_target(w, l, 0);
+    if (change.kind == 0)
+        line_fail(l, "order: drain=, add=, remove= a node, or copies=");
+    if (to < NODES_MAX && w->machines[to].node == NULL)
+        line_fail(l, "order: node %zu does not run", to + 1);
+    if (!line_end(l))
+        return;
+    struct nodes_asked a = {0};
+    struct buf changes = {0};
+    label(&a, l);
+    wire_change_write(&changes, &change);
+    struct request q = {.op = OP_CHANGE};
+    q.change = (struct change_request){.act = ACT_NOW,
+                                       .is_forced = is_forced,
+                                       .count = 1,
+                                       .changes = span_buf(&changes)};
+    q.change.proposal.bytes[0] = (uint8_t)++w->orders;
+    if (to < NODES_MAX)
+        q.epoch = node_record(w->machines[to].node)->epoch;
+    ask(w, to, &a, &q, (struct span){0}, false);
+    buf_free(&changes);
+}
+
 bool nodes_ask(struct nodes *w, struct line *l)
 {
     static const struct {
         const char *verb;
         void (*run)(struct nodes *w, struct line *l);
     } verbs[] = {
-        {"create", ask_create}, {"open", ask_open},    {"append", ask_append},
-        {"read", ask_question}, {"end", ask_question}, {"find", ask_question},
+        {"create", ask_create}, {"open", ask_open},     {"append", ask_append},
+        {"order", ask_change},  {"read", ask_question}, {"end", ask_question},
+        {"find", ask_question},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         if (strcmp(l->verb, verbs[i].verb) == 0) {

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/cases/words.h"
+
 #define SETTLE_MS 120000u
 #define CALM_MS   1000u /* settled: for so long nothing has been amiss */
 
@@ -35,7 +37,8 @@ static bool parse_link(const char *text, size_t *from, size_t *to)
 
 /* ---- machines ---------------------------------------------------------- */
 
-/* crash 1; start 1; pause 1; resume 1; hold 1 and release 1: its disk */
+/* crash 1; start 1; pause 1; resume 1; hold 1 and release 1: its disk; deafen
+ * 1: messages with a ring record do not reach it */
 static void run_machine(struct nodes *w, struct line *l)
 {
     size_t node = nodes_read_node(l, line_next_u64(l));
@@ -54,6 +57,8 @@ static void run_machine(struct nodes *w, struct line *l)
         m->is_paused = true;
     else if (strcmp(l->verb, "resume") == 0)
         m->is_paused = false;
+    else if (strcmp(l->verb, "deafen") == 0)
+        m->is_deaf = true;
     else
         m->is_held = strcmp(l->verb, "hold") == 0;
 }
@@ -68,6 +73,82 @@ static void run_join(struct nodes *w, struct line *l)
         return;
     if (!nodes_join(w, node))
         buf_printf(w->out, "it is not let in\n");
+}
+
+/* ---- disks ------------------------------------------------------------- */
+
+static struct nodes_machine *read_stopped(struct nodes *w, struct line *l)
+{
+    size_t node = nodes_read_node(l, line_next_u64(l));
+    struct nodes_machine *m = &w->machines[node];
+    if (m->node != NULL || m->store == NULL)
+        line_fail(l, "%s: node %zu %s", l->verb, node + 1,
+                  m->node != NULL ? "runs" : "has no folder");
+    return m;
+}
+
+/* backup 3: a copy of its folder; restore 3: the folder is the copy. */
+static void run_backup(struct nodes *w, struct line *l)
+{
+    bool is_restore = strcmp(l->verb, "restore") == 0;
+    struct nodes_machine *m = read_stopped(w, l);
+    if (is_restore && m->backup == NULL)
+        line_fail(l, "restore: there is no backup");
+    if (!line_end(l))
+        return;
+    struct store **old = is_restore ? &m->store : &m->backup;
+    if (is_restore)
+        store_reader_close(m->reader);
+    store_close(*old);
+    *old = store_model_copy(is_restore ? m->backup : m->store, m);
+    if (is_restore)
+        m->reader = store_reader_open(m->store);
+}
+
+/* rot 1 payload books: a bit of a row of the group that keeps it is another. */
+static void run_rot(struct nodes *w, struct line *l)
+{
+    static const struct {
+        const char *name;
+        enum store_rot kind;
+    } kinds[] = {
+        {"payload", STORE_ROT_PAYLOAD}, {"log", STORE_ROT_LOG},
+        {"state", STORE_ROT_STATE},     {"index", STORE_ROT_INDEX},
+        {"meta", STORE_ROT_META},
+    };
+    const size_t count = sizeof kinds / sizeof kinds[0];
+    size_t node = nodes_read_node(l, line_next_u64(l));
+    const char *kind = line_next(l);
+    const char *name = line_next(l);
+    const struct nodes_name *n = name ? nodes_find_name(w, name) : NULL;
+    size_t i = 0;
+    while (i < count && kind != NULL && strcmp(kinds[i].name, kind) != 0)
+        i++;
+    if (i == count || n == NULL || w->machines[node].store == NULL)
+        line_fail(l, "rot: a node with a folder, payload, log, state, index or "
+                     "meta, and a stream");
+    if (!line_end(l))
+        return;
+    if (!store_model_rot(w->machines[node].store, kinds[i].kind, n->group, 0))
+        buf_printf(w->out, "there is no such row\n");
+}
+
+/* full 1; empty 1: its disk, as the node hears of it. */
+static void run_full(struct nodes *w, struct line *l)
+{
+    size_t node = nodes_read_node(l, line_next_u64(l));
+    struct nodes_machine *m = &w->machines[node];
+    bool is_full = strcmp(l->verb, "full") == 0;
+    if (m->node == NULL)
+        line_fail(l, "%s: node %zu does not run", l->verb, node + 1);
+    if (!line_end(l))
+        return;
+    struct store_space space = {.map_bytes = MAP_BYTES_DEFAULT,
+                                .disk_bytes = MAP_BYTES_DEFAULT,
+                                .disk_free = MAP_BYTES_DEFAULT};
+    if (is_full)
+        space.disk_free = FREE_BYTES_MIN / 2;
+    node_space(m->node, &space);
 }
 
 /* ---- the network ------------------------------------------------------- */
@@ -281,12 +362,6 @@ static void run_status(struct nodes *w, struct line *l)
 /* Of each running node: the record that it knows. */
 static void run_ring(struct nodes *w, struct line *l)
 {
-    static const char *const seen[] = {
-        [SEEN_JOINING] = "joining",
-        [SEEN_UP] = "up",
-        [SEEN_OUT] = "out",
-        [SEEN_UNFIT] = "unfit",
-    };
     if (!line_end(l))
         return;
     for (size_t i = 0; i < NODES_MAX; i++) {
@@ -296,9 +371,10 @@ static void run_ring(struct nodes *w, struct line *l)
         const struct record *r = node_record(n);
         buf_printf(w->out, "node %zu: record %llu:", i + 1,
                    (unsigned long long)r->epoch.number);
-        for (uint32_t k = 0; k < r->member_count; k++)
-            buf_printf(w->out, "%s %s %s", k > 0 ? "," : "", r->members[k].name,
-                       seen[r->members[k].seen]);
+        for (uint32_t k = 0; k < r->member_count; k++) {
+            buf_printf(w->out, "%s %s ", k > 0 ? ";" : "", r->members[k].name);
+            print_standing(&r->members[k], w->out);
+        }
         buf_printf(w->out, "\n");
     }
 }
@@ -356,6 +432,9 @@ bool nodes_command(void *world, struct line *l, struct buf *out)
         {"crash", run_machine},   {"start", run_machine},
         {"pause", run_machine},   {"resume", run_machine},
         {"hold", run_machine},    {"release", run_machine},
+        {"deafen", run_machine},  {"backup", run_backup},
+        {"restore", run_backup},  {"rot", run_rot},
+        {"full", run_full},       {"empty", run_full},
         {"join", run_join},       {"cut", run_cut},
         {"heal", run_heal},       {"tap", run_tap},
         {"untap", run_tap},       {"replay", run_replay},

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/cases/verdicts.h"
+#include "tests/cases/words.h"
 
 #define NAMES_MAX   32u
 #define ENTRIES_MAX 4096u

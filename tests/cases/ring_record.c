@@ -3,8 +3,7 @@
  * and the judgement of who goes out and who comes back. */
 #include <stdio.h>
 
-#include "ring/record.h"
-#include "tests/cases/world.h"
+#include "tests/cases/words.h"
 
 #define DRAFTS_MAX 32u
 #define NODES_MAX  40u
@@ -163,22 +162,14 @@ static void run_propose(struct ring *g, struct line *l, struct buf *out)
 
 static void run_members(struct ring *g, struct line *l, struct buf *out)
 {
-    static const char *const wanted[] = {[WANTED_IN] = "in",
-                                         [WANTED_DRAINING] = "draining",
-                                         [WANTED_LEFT] = "left"};
-    static const char *const seen[] = {[SEEN_JOINING] = "joining",
-                                       [SEEN_UP] = "up",
-                                       [SEEN_OUT] = "out",
-                                       [SEEN_UNFIT] = "unfit"};
     if (!line_end(l))
         return;
     buf_printf(out, "record %llu, level %u, out after %u s:",
                (unsigned long long)g->now->epoch.number, g->now->level,
                g->now->out_after_ms / 1000);
     for (uint32_t i = 0; i < g->now->member_count; i++) {
-        const struct member *m = &g->now->members[i];
-        buf_printf(out, "%s %u %s %s", i > 0 ? "," : "", i + 1,
-                   wanted[m->wanted], seen[m->seen]);
+        buf_printf(out, "%s %u ", i > 0 ? ";" : "", i + 1);
+        print_standing(&g->now->members[i], out);
     }
     buf_printf(out, "\n");
 }

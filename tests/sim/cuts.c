@@ -132,6 +132,17 @@ static void draw_leaves(struct draft *d)
     }
 }
 
+/* Some users do not see some hosts, which see each other. */
+static void draw_users(struct draft *d)
+{
+    for (uint32_t u = HOSTS_MAX; u < ENDPOINTS; u++) {
+        uint32_t unseen = (uint32_t)world_draw(d->w, d->count);
+        shuffle(d);
+        for (uint32_t i = 0; i < unseen; i++)
+            part(d, u, d->order[i]);
+    }
+}
+
 static void draw_shape(struct draft *d, enum fault shape)
 {
     shuffle(d);
@@ -145,6 +156,8 @@ static void draw_shape(struct draft *d, enum fault shape)
         draw_bridge(d);
     else if (shape == FAULT_CUT_LEAVES)
         draw_leaves(d);
+    else if (shape == FAULT_CUT_USERS)
+        draw_users(d);
     else
         part(d, d->order[0], d->order[1]);
     if (shape == FAULT_CUT_PAIR)
@@ -174,8 +187,8 @@ static void place_users(struct draft *d)
 }
 
 static const enum fault SHAPES[] = {
-    FAULT_CUT_ONE,    FAULT_CUT_SPLIT,  FAULT_CUT_COINS,
-    FAULT_CUT_BRIDGE, FAULT_CUT_LEAVES, FAULT_CUT_PAIR,
+    FAULT_CUT_ONE,    FAULT_CUT_SPLIT, FAULT_CUT_COINS, FAULT_CUT_BRIDGE,
+    FAULT_CUT_LEAVES, FAULT_CUT_PAIR,  FAULT_CUT_USERS,
 };
 #define SHAPE_COUNT (sizeof SHAPES / sizeof *SHAPES)
 
@@ -204,9 +217,11 @@ void cuts_strike(struct cuts *c)
         return;
     fault_count(w, shape);
     draw_shape(&d, shape);
-    if (fault_strikes(w, FAULT_CUT_ONE_WAY, 400))
-        make_one_way(&d);
-    if (rng_chance(&w->rng, 500))
-        place_users(&d);
+    if (shape != FAULT_CUT_USERS) {
+        if (fault_strikes(w, FAULT_CUT_ONE_WAY, 400))
+            make_one_way(&d);
+        if (rng_chance(&w->rng, 500))
+            place_users(&d);
+    }
     (void)cuts_begin(c, &d.cut, w->plan.cut_ms);
 }

@@ -26,15 +26,20 @@
     X(SLOW_LINE, 600, "one way slower than the other")                         \
     X(CAP, 500, "packets beyond a line's bandwidth")                           \
     X(BUFFER, 500, "packets in bursts beyond a buffer")                        \
-    X(BLACK_HOLE, 500, "packets larger than what a line lets through")         \
+    X(LOSSY_LINE, 500, "packets of a line that loses most of them")            \
+    X(BLACK_HOLE, 500, "packets too large for a line")                         \
+    X(DEAD_LANE, 500, "packets of the one lane of a line that is dead")        \
+    X(FLAP_LINE, 500, "lines that go up and down quickly")                     \
     X(RESET, 600, "connections reset, with all that is under way")             \
     X(SWAP, 500, "two hosts that change addresses for a while")                \
     X(OLD_PACKET, 700, "packets that come again, up to a minute later")        \
     X(OLD_TO_LIFE, 700, "... to the addressee's next life")                    \
     X(OLD_OF_LIFE, 700, "... of the sender's former life")                     \
     X(OLD_TERM, 700, "... to one that has begun to lead")                      \
+    X(MISROUTED, 700, "packets that another host gets too")                    \
     X(OTHER_CLUSTER, 700, "packets of a second cluster")                       \
     X(UNKNOWN_NODE, 700, "packets of a node that never was")                   \
+    X(OTHER_VERSION, 700, "packets of another version of the protocol")        \
     X(GARBAGE, 700, "any bytes, and packets that break off")                   \
     X(BIT_FLIP, 700, "packets with a bit changed")                             \
     X(CUT_ONE, 1000, "cuts: one host alone")                                   \
@@ -43,6 +48,7 @@
     X(CUT_BRIDGE, 600, "cuts: two parts and one between them")                 \
     X(CUT_LEAVES, 600, "cuts: two that see one other each")                    \
     X(CUT_PAIR, 600, "cuts: two that do not see each other")                   \
+    X(CUT_USERS, 600, "cuts: users from hosts that see each other")            \
     X(CUT_ONE_WAY, 600, "... of which only one way")
 
 #define FAULT_KINDS_USERS(X)                                                   \

@@ -87,6 +87,28 @@ static bool overflows(struct world *w, struct line *l)
     return false;
 }
 
+static bool is_of_kind(const struct packet *p, uint16_t kind)
+{
+    struct wire_in in;
+    return wire_read(span_of(p->data, p->size), &in) == ERR_OK &&
+           in.header.kind == (enum wire_kind)kind;
+}
+
+/* Some trouble of the line takes it. */
+static bool is_swallowed(struct world *w, const struct line *l,
+                         const struct packet *p)
+{
+    if (l->loss_per_mille > 0 && rng_chance(&w->rng, l->loss_per_mille))
+        fault_count(w, FAULT_LOSSY_LINE);
+    else if (l->size_max > 0 && p->size > l->size_max)
+        fault_count(w, FAULT_BLACK_HOLE);
+    else if (l->dead_kind != 0 && is_of_kind(p, l->dead_kind))
+        fault_count(w, FAULT_DEAD_LANE);
+    else
+        return false;
+    return true;
+}
+
 /* ---- on its way -------------------------------------------------------- */
 
 void mesh_bring(struct world *w, struct packet *p, uint32_t to,
@@ -101,10 +123,8 @@ static void launch(struct world *w, struct packet *p, uint32_t to,
                    uint64_t extra_us)
 {
     struct line *l = mesh_line(w, p->from, to);
-    if (l->size_most != 0 && p->size > l->size_most) {
-        fault_count(w, FAULT_BLACK_HOLE);
+    if (is_swallowed(w, l, p))
         return;
-    }
     uint64_t wait_us = cap_wait(w, l, p->size);
     if (wait_us > CAP_WAIT_US || overflows(w, l)) {
         l->free_us = min_u64(l->free_us, w->now_us + CAP_WAIT_US);

@@ -26,19 +26,21 @@ struct packet {
 };
 
 struct line {
-    uint16_t cuts;         /* that lie across it: nothing arrives */
-    uint16_t clogs;        /* that hold it up: what is sent waits */
-    uint32_t slow_us;      /* longer on its way than on others */
-    uint32_t bytes_per_ms; /* 0: no cap */
-    uint32_t size_most;    /* bytes of a packet; larger ones are lost; 0: any */
-    uint32_t buffer;       /* packets; more at once are lost; 0: no bound */
-    uint32_t buffer_us;    /* in which one of them leaves it */
-    uint64_t free_us;      /* from when on the cap lets the next one begin */
-    uint64_t drained_us;   /* when the buffer is empty */
-    uint64_t reset_us;     /* what was sent up to then is lost */
-    uint64_t last_us;      /* when the last one arrives */
-    uint64_t newest_us;    /* sent, of those that have arrived */
-    struct packet **held;  /* clogged */
+    uint16_t cuts;           /* that lie across it: nothing arrives */
+    uint16_t clogs;          /* that hold it up: what is sent waits */
+    uint32_t loss_per_mille; /* more than on others */
+    uint32_t size_max;       /* larger packets never arrive; 0: no bound */
+    uint16_t dead_kind;      /* of wire.h: none of it arrives; 0: all do */
+    uint32_t slow_us;        /* longer on its way than on others */
+    uint32_t bytes_per_ms;   /* 0: no cap */
+    uint32_t buffer;         /* packets; more at once are lost; 0: no bound */
+    uint32_t buffer_us;      /* in which one of them leaves it */
+    uint64_t free_us;        /* from when on the cap lets the next one begin */
+    uint64_t drained_us;     /* when the buffer is empty */
+    uint64_t reset_us;       /* what was sent up to then is lost */
+    uint64_t last_us;        /* when the last one arrives */
+    uint64_t newest_us;      /* sent, of those that have arrived */
+    struct packet **held;    /* clogged */
     size_t held_count, held_capacity;
 };
 

@@ -7,6 +7,7 @@
 #define GARBAGE_MAX    300u
 
 /* Where the header has them: net/wire.h. */
+#define VERSION_AT 4u
 #define CLUSTER_AT 8u
 #define FROM_AT    24u
 
@@ -113,6 +114,22 @@ static uint8_t *renamed(struct strangers *s, const struct packet *p, size_t at)
     return data;
 }
 
+static uint8_t *of_version(struct strangers *s, const struct packet *p)
+{
+    uint8_t *data = mem_copy(p->data, p->size);
+    data[VERSION_AT] ^= (uint8_t)(1 + world_draw(s->w, 254));
+    return data;
+}
+
+/* The same, to a host that it is not meant for. */
+static void misroute(struct strangers *s, struct packet *p, uint32_t to)
+{
+    struct world *w = s->w;
+    uint64_t far = 1 + world_draw(w, w->host_count - 2);
+    uint32_t other = (uint32_t)(to + far) % w->host_count;
+    mesh_bring(w, p, other, world_draw(w, 20000));
+}
+
 static void bring_garbage(struct strangers *s, const struct packet *p,
                           uint32_t to)
 {
@@ -149,8 +166,9 @@ static void flip(struct strangers *s, struct packet *p)
 }
 
 static const enum fault KINDS[] = {
-    FAULT_OLD_PACKET, FAULT_OTHER_CLUSTER, FAULT_UNKNOWN_NODE,
-    FAULT_GARBAGE,    FAULT_BIT_FLIP,
+    FAULT_OLD_PACKET,   FAULT_MISROUTED,     FAULT_OTHER_CLUSTER,
+    FAULT_UNKNOWN_NODE, FAULT_OTHER_VERSION, FAULT_GARBAGE,
+    FAULT_BIT_FLIP,
 };
 #define KIND_COUNT (sizeof KINDS / sizeof *KINDS)
 
@@ -164,13 +182,19 @@ static void bring(struct strangers *s, struct packet *p, uint32_t to)
         (void)bring_old(s, from, far, kind, 20000);
         return;
     }
-    /* A user's request bears no sender: none can be unknown. */
-    bool has_sender = p->kind != EVENT_REQUEST;
-    if (kind == FAULT_UNKNOWN_NODE && !has_sender)
+    /* A user's request bears no sender: none can be unknown. And users, who
+     * call their nodes, are called by none. */
+    bool is_response = p->kind == EVENT_RESPONSE;
+    if ((kind == FAULT_UNKNOWN_NODE && p->kind == EVENT_REQUEST) ||
+        (kind == FAULT_MISROUTED && is_response) ||
+        (kind == FAULT_OTHER_VERSION && is_response) ||
+        !fault_strikes(w, kind, 1000))
         return;
-    if (!fault_strikes(w, kind, 1000))
-        return;
-    if (kind == FAULT_OTHER_CLUSTER)
+    if (kind == FAULT_MISROUTED)
+        misroute(s, p, to);
+    else if (kind == FAULT_OTHER_VERSION)
+        bring_new(s, p, to, of_version(s, p), p->size);
+    else if (kind == FAULT_OTHER_CLUSTER)
         bring_new(s, p, to, renamed(s, p, CLUSTER_AT), p->size);
     else if (kind == FAULT_UNKNOWN_NODE)
         bring_new(s, p, to, renamed(s, p, FROM_AT), p->size);

@@ -4,8 +4,10 @@
  *   old        one is kept and comes again, up to a minute later; to the
  *              addressee's next life, or from the sender's former one; to a
  *              leader that led in another term
+ *   misrouted  one reaches another host, too
  *   foreign    of another cluster, whose nodes have taken over addresses
  *   unknown    of this cluster, from a node that it never had
+ *   version    of a protocol that this binary does not speak
  *   garbage    any bytes; or the beginning of a packet
  *   flipped    one bit is another
  *

@@ -1,7 +1,8 @@
 /* troubles.c - see troubles.h. */
 #include "tests/sim/troubles.h"
 
-#define TROUBLES_MAX 512u
+#define TROUBLES_MAX 2048u
+#define FLAPS_MAX    12u
 
 enum kind {
     CLOG,
@@ -9,17 +10,27 @@ enum kind {
     SLOW_LINE,
     CAP,
     BUFFER,
+    LOSSY_LINE,
     BLACK_HOLE,
+    DEAD_LANE,
+    FLAP_LINE,
     RESET,
     SWAP,
     KIND_COUNT
 };
 
 static const enum fault FAULTS[KIND_COUNT] = {
-    [CLOG] = FAULT_CLOG,           [SWIZZLE] = FAULT_SWIZZLE,
-    [SLOW_LINE] = FAULT_SLOW_LINE, [CAP] = FAULT_CAP,
-    [BUFFER] = FAULT_BUFFER,       [RESET] = FAULT_RESET,
-    [SWAP] = FAULT_SWAP,           [BLACK_HOLE] = FAULT_BLACK_HOLE,
+    [CLOG] = FAULT_CLOG,
+    [SWIZZLE] = FAULT_SWIZZLE,
+    [SLOW_LINE] = FAULT_SLOW_LINE,
+    [CAP] = FAULT_CAP,
+    [BUFFER] = FAULT_BUFFER,
+    [LOSSY_LINE] = FAULT_LOSSY_LINE,
+    [BLACK_HOLE] = FAULT_BLACK_HOLE,
+    [DEAD_LANE] = FAULT_DEAD_LANE,
+    [FLAP_LINE] = FAULT_FLAP_LINE,
+    [RESET] = FAULT_RESET,
+    [SWAP] = FAULT_SWAP,
 };
 
 /* On all lines from a `from` to a `to`; SWAP: of hosts a and b. */
@@ -28,8 +39,9 @@ struct trouble {
     bool is_in_force;
     bool from[ENDPOINTS], to[ENDPOINTS];
     uint32_t a, b;
-    uint32_t amount;    /* SLOW_LINE: us; CAP: bytes a ms; BUFFER: packets;
-                           BLACK_HOLE: bytes that pass */
+    /* SLOW_LINE: us; CAP: bytes a ms; BUFFER: packets; LOSSY_LINE: per mille;
+     * BLACK_HOLE: bytes; DEAD_LANE: a kind of wire.h */
+    uint32_t amount;
     uint32_t amount_us; /* BUFFER: in which one of them leaves */
 };
 
@@ -53,6 +65,11 @@ void troubles_free(struct troubles *t)
 
 /* ---- in force ---------------------------------------------------------- */
 
+static uint32_t amount_of(const struct trouble *t)
+{
+    return t->is_in_force ? t->amount : 0;
+}
+
 /* Of two caps (delays, buffers) on one line the later counts, and the end of
  * either ends both. */
 static void set_line(struct world *w, const struct trouble *t, uint32_t from,
@@ -66,17 +83,26 @@ static void set_line(struct world *w, const struct trouble *t, uint32_t from,
         mesh_unclog(w, from, to);
         return;
     case SLOW_LINE:
-        l->slow_us = t->is_in_force ? t->amount : 0;
+        l->slow_us = amount_of(t);
         return;
     case CAP:
-        l->bytes_per_ms = t->is_in_force ? t->amount : 0;
+        l->bytes_per_ms = amount_of(t);
         return;
     case BUFFER:
-        l->buffer = t->is_in_force ? t->amount : 0;
+        l->buffer = amount_of(t);
         l->buffer_us = t->amount_us;
         return;
+    case LOSSY_LINE:
+        l->loss_per_mille = amount_of(t);
+        return;
     case BLACK_HOLE:
-        l->size_most = t->is_in_force ? t->amount : 0;
+        l->size_max = amount_of(t);
+        return;
+    case DEAD_LANE:
+        l->dead_kind = (uint16_t)amount_of(t);
+        return;
+    case FLAP_LINE:
+        l->cuts = (uint16_t)(l->cuts + (t->is_in_force ? 1 : -1));
         return;
     case RESET:
         mesh_reset(w, from, to);
@@ -193,6 +219,21 @@ static void swizzle(struct troubles *all)
     }
 }
 
+/* Down and up again, and again, both ways. */
+static void flap(struct troubles *all, struct trouble *t)
+{
+    struct world *w = all->w;
+    uint64_t times = 3 + world_draw(w, FLAPS_MAX - 3);
+    uint64_t at_us = 1;
+    for (uint32_t i = 0; i < ENDPOINTS; i++)
+        t->from[i] = t->to[i] = t->from[i] || t->to[i];
+    for (uint64_t i = 0; i < times; i++) {
+        uint64_t down_us = draw_us(w, w->plan.timing.election_ms);
+        put(all, t, at_us, down_us);
+        at_us += down_us + draw_us(w, w->plan.timing.election_ms);
+    }
+}
+
 /* One pair at a time: a swap within another is no swap. */
 static bool is_swapped(const struct troubles *t)
 {
@@ -224,6 +265,9 @@ static void begin(struct troubles *all, enum kind kind)
         t.amount = 1 + (uint32_t)world_draw(w, 15);
         t.amount_us = (uint32_t)draw_us(w, 5);
         break;
+    case LOSSY_LINE:
+        t.amount = 300 + (uint32_t)world_draw(w, 690);
+        break;
     case BLACK_HOLE:
         t.amount = 300 + (uint32_t)world_draw(w, 1200);
         if (rng_chance(&w->rng, 500))
@@ -231,6 +275,13 @@ static void begin(struct troubles *all, enum kind kind)
         most_ms = 3 * w->plan.cut_ms;
         leave_uninformed(w, &t);
         break;
+    case DEAD_LANE:
+        t.amount =
+            wire_lane_kind((enum wire_lane)world_draw(w, LANE_COUNT - 1));
+        break;
+    case FLAP_LINE:
+        flap(all, &t);
+        return;
     case RESET: /* both ways */
         for (uint32_t i = 0; i < ENDPOINTS; i++)
             t.from[i] = t.to[i] = t.from[i] || t.to[i];
@@ -249,6 +300,13 @@ static void begin(struct troubles *all, enum kind kind)
     put(all, &t, 0, draw_us(w, most_ms));
 }
 
+/* Counted where it takes one. */
+static bool is_of_packets(enum kind kind)
+{
+    return kind == CAP || kind == BUFFER || kind == LOSSY_LINE ||
+           kind == BLACK_HOLE || kind == DEAD_LANE;
+}
+
 void troubles_strike(struct troubles *t)
 {
     struct world *w = t->w;
@@ -258,8 +316,7 @@ void troubles_strike(struct troubles *t)
         if (!fault_may(w, FAULTS[kind]))
             continue;
         world_fault(w, "the network: %s", fault_words(FAULTS[kind]));
-        /* Those count packets. */
-        if (kind != CAP && kind != BUFFER && kind != BLACK_HOLE)
+        if (!is_of_packets(kind))
             fault_count(w, FAULTS[kind]);
         begin(t, kind);
         return;

@@ -1,9 +1,8 @@
 /* troubles.h - what befalls lines for a while, other than cuts: they are
  * clogged (one, or all of several hosts: swizzled, as FoundationDB calls it),
- * slower one way than the other, narrow, of small buffer, closed to large
- * packets (as when a router tells nobody that they do not fit), reset; two
- * hosts
- * change addresses. Each has an end, and what it did is taken back then. */
+ * slower one way than the other, narrow, of small buffer, lossy; they let no
+ * large packet through, or none of one lane; go up and down; are reset; two
+ * hosts change addresses. Each has an end, and what it did is taken back. */
 #ifndef TESTS_SIM_TROUBLES_H
 #define TESTS_SIM_TROUBLES_H
 

@@ -68,9 +68,15 @@
     X(CRASH_AIMED, 850, "... right after a telling step")                      \
     X(BLACKOUT, 500, "several killed at once")                                 \
     X(AWAY, 400, "hosts away until they are out of the ring")                  \
+    X(ROLLING, 400, "all told to stop, one after another")                     \
+    X(STOP, 500, "processes told to stop, which hand over")                    \
+    X(PAUSE_MANY, 400, "several that stand still at once")                     \
+    X(PAUSE_AIMED, 600, "... one, right after a telling step")                 \
     X(PAUSE, 600, "processes that stand still for a while")                    \
     X(HUNT, 600, "leaders cut off as soon as they lead")                       \
     X(SLOW_COMMIT, 600, "commits that take long")                              \
+    X(JOIN_LATE, 500, "hosts that join while faults go on")                    \
+    X(NO_JITTER, 300, "histories without jitter in election timeouts")         \
     X(SKEW, 500, "wall clocks apart")                                          \
     X(GONE, 500, "dead or cut off for good, in the end")
 

@@ -4,6 +4,7 @@
 #include "net/keys.h"
 #include "tests/sim/cuts.h"
 #include "tests/sim/disk_faults.h"
+#include "tests/sim/processes.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/troubles.h"
 #include "tests/sim/watch.h"
@@ -15,6 +16,7 @@ enum act {
     DO_CUT,
     DO_TROUBLE,
     DO_PAUSE,
+    DO_MISHAP,
     DO_HUNT,
     DO_STRANDED, /* the hunted one is cut off */
     DO_OVERDUE,  /* the aimed-at one has not done it */
@@ -24,8 +26,8 @@ enum act {
 /* Of those that are scheduled. */
 static const char *const act_names[] = {
     [DO_CRASH] = "crash",     [DO_AWAY] = "away",   [DO_CUT] = "cut",
-    [DO_TROUBLE] = "trouble", [DO_PAUSE] = "pause", [DO_HUNT] = "hunt",
-    [DO_STRANDED] = NULL,     [DO_OVERDUE] = NULL,
+    [DO_TROUBLE] = "trouble", [DO_PAUSE] = "pause", [DO_MISHAP] = "process",
+    [DO_HUNT] = "hunt",       [DO_STRANDED] = NULL, [DO_OVERDUE] = NULL,
 };
 
 static const char *const aim_words[] = {
@@ -93,6 +95,7 @@ void faults_schedule(struct faults *f, uint64_t during_ms)
     scatter(f, w->plan.crashes, DO_CRASH, during_ms);
     scatter(f, w->plan.partitions, DO_CUT, during_ms);
     scatter(f, w->plan.troubles, DO_TROUBLE, during_ms);
+    scatter(f, w->plan.mishaps, DO_MISHAP, during_ms);
     if (w->plan.has[FAULT_AWAY])
         scatter(f, w->plan.away, DO_AWAY, during_ms);
     if (w->plan.has[FAULT_PAUSE])
@@ -185,15 +188,20 @@ static void crash(struct world *w)
     }
     h->aim = (enum aim)(1 + world_draw(w, AIM_DURABLE - 1));
     h->has_hit = false;
-    world_fault(w, "n%u is to crash as soon as %s", h->index + 1,
-                aim_words[h->aim]);
+    h->is_to_pause = fault_strikes(w, FAULT_PAUSE_AIMED, 300);
+    world_fault(w, "n%u is to %s as soon as %s", h->index + 1,
+                h->is_to_pause ? "stand still" : "crash", aim_words[h->aim]);
     world_at(w, 1500000, EVENT_FAULT, h->index, h->life, DO_OVERDUE, NULL);
 }
 
 void faults_hit(struct faults *f, struct host *h)
 {
     h->has_hit = false;
-    strike(f->w, h);
+    h->aim = AIM_NONE;
+    if (h->is_to_pause)
+        processes_pause(h);
+    else
+        strike(f->w, h);
 }
 
 /* ---- hunts ------------------------------------------------------------- */
@@ -272,10 +280,8 @@ static void pause(struct world *w)
     struct host *h = draw_victim(w);
     if (h == NULL || h->is_paused)
         return;
-    host_pause(h);
     fault_count(w, FAULT_PAUSE);
-    world_at(w, 1000 + world_draw(w, (uint64_t)w->plan.pause_ms * 1000),
-             EVENT_RESUME, h->index, h->life, 0, NULL);
+    processes_pause(h);
 }
 
 /* ---- events ------------------------------------------------------------ */
@@ -303,6 +309,9 @@ static void befall(struct faults *f, const struct event *e)
         return;
     case DO_PAUSE:
         pause(w);
+        return;
+    case DO_MISHAP:
+        processes_strike(w);
         return;
     case DO_HUNT:
         hunt(f);
@@ -359,6 +368,7 @@ void faults_heal(struct faults *f)
     cuts_mend_all(f->cuts);
     troubles_end_all(f->troubles);
     disk_faults_heal(w);
+    processes_heal(w);
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct host *h = w->hosts[i];
         h->aim = AIM_NONE;

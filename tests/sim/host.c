@@ -433,7 +433,7 @@ void host_crash(struct host *h)
             host_drop_read(h->inputs[i].read);
     h->input_count = 0;
     buffers_free(&h->buffers);
-    h->is_paused = false;
+    h->is_paused = h->is_stopping = false;
     h->aim = AIM_NONE;
     h->has_hit = false;
     h->exit_code = -1;
@@ -456,6 +456,14 @@ void host_resume(struct host *h)
 {
     world_fault(h->w, "n%u goes on", h->index + 1);
     h->is_paused = false;
+    schedule(h);
+}
+
+void host_stop(struct host *h)
+{
+    world_fault(h->w, "n%u is told to STOP", h->index + 1);
+    h->is_stopping = true;
+    node_stop(h->node);
     schedule(h);
 }
 
@@ -582,6 +590,7 @@ void host_event(struct host *h, const struct event *e)
     case EVENT_LATER:
     case EVENT_HEAL:
     case EVENT_EASE:
+    case EVENT_PROCESS:
     case EVENT_RESTART:
     case EVENT_RESUME:
     case EVENT_RAW:
@@ -713,7 +722,8 @@ static void do_effect(struct host *h, const struct node_effect *e)
     case NODE_DO_STOP:
         world_trace(h->w, "n%u stops with %d: %s", h->index + 1, e->exit_code,
                     e->text);
-        if (!disk_faults_may_end(h, e->exit_code))
+        if (!(h->is_stopping && e->exit_code == 0) &&
+            !disk_faults_may_end(h, e->exit_code))
             world_fail(h->w, SIM_SAFETY, "n%u stops with %d: %s", h->index + 1,
                        e->exit_code, e->text);
         h->exit_code = e->exit_code;

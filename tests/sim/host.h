@@ -83,7 +83,8 @@ struct host {
     uint64_t life;     /* of processes; also while down */
     bool is_member;    /* its folder has a record with it in it */
     bool is_paused;
-    bool is_cut_off; /* for good */
+    bool is_stopping; /* it was told to */
+    bool is_cut_off;  /* for good */
     bool is_ready;
     bool is_out;     /* for good: the folder is lost, bad or forgotten */
     bool is_rotten;  /* a row that is not a payload's is damaged */
@@ -94,6 +95,7 @@ struct host {
     struct host *twin; /* a copy that runs at the same address; NULL: none */
     enum aim aim;
     bool has_hit;
+    bool is_to_pause;          /* then; else it crashes */
     int exit_code;             /* what the core has asked for; -1: nothing */
     enum host_commit fate;     /* of the next commit that ends */
     bool has_bad_sector;       /* the next read fails */
@@ -146,6 +148,8 @@ void host_start(struct host *h);
 void host_crash(struct host *h);
 void host_pause(struct host *h);
 void host_resume(struct host *h);
+/* SIGTERM: sooner or later exit_code is 0. */
+void host_stop(struct host *h);
 
 void host_drop_read(struct host_read *r);
 void host_event(struct host *h, const struct event *e);

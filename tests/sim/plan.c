@@ -6,12 +6,6 @@ static uint32_t between(struct rng *r, uint32_t low, uint32_t high)
     return low + (uint32_t)rng_below(r, high - low + 1);
 }
 
-/* Some histories go without. */
-static uint32_t maybe(struct rng *r, uint32_t per_mille, uint32_t value)
-{
-    return rng_chance(r, per_mille) ? value : 0;
-}
-
 static void draw_network(struct plan *p, struct rng *r)
 {
     p->loss_per_mille = between(r, 20, 100);
@@ -52,6 +46,7 @@ static void draw_faults(struct plan *p, struct rng *r)
     p->aimed_percent = between(r, 20, 100);
     p->leader_percent = between(r, 0, 80);
     p->blackout_percent = between(r, 5, 40);
+    p->mishaps = between(r, 1, 8);
     p->hunts = between(r, 1, 5);
     p->hunt_ms = between(r, 1000, 8000);
 }
@@ -84,6 +79,8 @@ static void draw_timing(struct plan *p, struct rng *r)
     p->timing.election_ms = p->timing.election_ms * percent / 100;
     p->timing.lane_timeout_ms = p->timing.lane_timeout_ms * percent / 100;
     p->timing.walk_ms = p->timing.walk_ms * percent / 100;
+    if (p->has[FAULT_NO_JITTER])
+        p->timing.jitter_percent = 0;
     /* Automation waits for minutes; a history lasts one. */
     p->timing.record_interval_ms = between(r, 500, 5000);
     p->timing.calm_ms = between(r, 1000, 10000);
@@ -101,7 +98,8 @@ static void draw_hosts(struct plan *p, struct rng *r, uint64_t seed)
     struct rng sizes; /* of its own: a history of 5 is as it always was */
     rng_seed(&sizes, seed ^ 0x405754);
     p->hosts = hosts[rng_below(&sizes, sizeof hosts)];
-    uint32_t late = maybe(r, 500, between(r, 1, 2));
+    uint32_t late = between(r, 1, 2);
+    late = p->has[FAULT_JOIN_LATE] ? late : 0;
     p->late_hosts = late < p->hosts - 3 ? late : p->hosts - 3;
     p->copies = rng_chance(r, 700) || p->hosts < 5 ? 3 : 5;
 }
@@ -150,8 +148,8 @@ void plan_calm(struct plan *p)
 
 void plan_stretch(struct plan *p, uint32_t seconds)
 {
-    uint32_t *counts[] = {&p->crashes, &p->partitions, &p->troubles, &p->pauses,
-                          &p->hunts};
+    uint32_t *counts[] = {&p->crashes, &p->partitions, &p->troubles,
+                          &p->pauses,  &p->mishaps,    &p->hunts};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         *counts[i] =
             (uint32_t)((uint64_t)*counts[i] * seconds * 1000 / p->chaos_ms);
@@ -166,6 +164,7 @@ void plan_print(const struct plan *p, struct buf *text)
         "long %u/1000 %u ms, stale %u ms; wake %u us, commit %u..%u us, "
         "slow %u/1000 %u ms; crashes %u (aimed %u %%, leader %u %%, "
         "several %u %%, down %u ms), cuts %u (%u ms), troubles %u, pauses %u, "
+        "mishaps %u, "
         "hunts %u (%u ms); "
         "%u streams, %u+%u users, every %u ms, batch %u, %u bytes",
         p->hosts, p->late_hosts, p->copies, p->timing.election_ms,
@@ -173,9 +172,9 @@ void plan_print(const struct plan *p, struct buf *text)
         p->long_per_mille, p->long_ms, p->stale_ms, p->wake_us,
         p->commit_min_us, p->commit_max_us, p->slow_per_mille, p->slow_ms,
         p->crashes, p->aimed_percent, p->leader_percent, p->blackout_percent,
-        p->down_ms, p->partitions, p->cut_ms, p->troubles, p->pauses, p->hunts,
-        p->hunt_ms, p->streams, p->raw_users, p->core_users, p->pace_ms,
-        p->batch_max, p->bytes_max);
+        p->down_ms, p->partitions, p->cut_ms, p->troubles, p->pauses,
+        p->mishaps, p->hunts, p->hunt_ms, p->streams, p->raw_users,
+        p->core_users, p->pace_ms, p->batch_max, p->bytes_max);
     buf_printf(text, "; without");
     for (size_t i = 0; i < FAULT_COUNT; i++)
         if (!p->has[i])

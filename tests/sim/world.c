@@ -10,6 +10,7 @@
 #include "tests/sim/faults.h"
 #include "tests/sim/final.h"
 #include "tests/sim/mesh.h"
+#include "tests/sim/processes.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/strangers.h"
 #include "tests/sim/story.h"
@@ -40,6 +41,8 @@ struct world *world_new(uint64_t seed, const struct world_cfg *cfg)
     memcpy(w->cluster.bytes, &a, 8);
     memcpy(w->cluster.bytes + 8, &b, 8);
     w->now_us = 1000000;
+    if (w->plan.has[FAULT_NO_JITTER])
+        fault_count(w, FAULT_NO_JITTER);
     w->watch = watch_new(w);
     w->twin = twin_new(w);
     w->ops = ops_new(w);
@@ -206,6 +209,15 @@ static void go_on_joining(struct world *w, uint32_t host)
     world_at(w, JOIN_EVERY_US, EVENT_JOIN, host, 0, 0, NULL);
 }
 
+/* It has asked for it. */
+static void end_process(struct host *h)
+{
+    if (h->exit_code == 0)
+        processes_ended(h);
+    else
+        disk_faults_ended(h);
+}
+
 static void handle(struct world *w, const struct event *e)
 {
     struct host *h = w->hosts[e->who % w->plan.hosts];
@@ -217,7 +229,7 @@ static void handle(struct world *w, const struct event *e)
     case EVENT_READ:
         host_event(h, e);
         if (h->exit_code >= 0)
-            disk_faults_ended(h);
+            end_process(h);
         return;
     case EVENT_RESPONSE:
     case EVENT_RAW:
@@ -231,6 +243,9 @@ static void handle(struct world *w, const struct event *e)
         return;
     case EVENT_LATER:
         disk_faults_event(w, e);
+        return;
+    case EVENT_PROCESS:
+        processes_event(w, e);
         return;
     case EVENT_RESTART:
         if (h->life == e->life && h->node == NULL)
@@ -250,7 +265,7 @@ static void wake_host(struct world *w, struct host *h)
 {
     host_wake(h);
     if (h->exit_code >= 0) {
-        disk_faults_ended(h);
+        end_process(h);
         return;
     }
     faults_after(w->faults, h);
@@ -349,9 +364,11 @@ static void run_chaos(struct world *w)
     uint64_t end = w->now_us + w->plan.chaos_ms * 1000;
     faults_schedule(w->faults, w->plan.chaos_ms);
     for (uint32_t i = w->host_count - w->plan.late_hosts; i < w->host_count;
-         i++)
+         i++) {
+        fault_count(w, FAULT_JOIN_LATE);
         world_at(w, world_draw(w, w->plan.chaos_ms * 700), EVENT_JOIN, i, 0, 0,
                  NULL);
+    }
     while (w->now_us < end) {
         world_until(w, min_u64(end, w->now_us + STORY_EVERY_US));
         story_so_far(w);

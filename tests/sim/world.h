@@ -42,6 +42,7 @@ enum event_kind {
     EVENT_LATER,    /* host who: the rest of a fault (disk_faults.c) */
     EVENT_HEAL,     /* number: which cut ends */
     EVENT_EASE,     /* number: which trouble of lines ends (who 1: begins) */
+    EVENT_PROCESS,  /* number: the next step of a mishap (processes.h) */
     EVENT_RESTART,  /* host who */
     EVENT_RESUME,   /* host who */
     EVENT_RAW,      /* raw user who does something */

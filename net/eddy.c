@@ -462,6 +462,14 @@ enum eddy_error eddy_ring_record(struct eddy *e, bool is_fresh, void **bytes,
     return EDDY_OK;
 }
 
+uint32_t eddy_partition(const struct eddy *e, const char *name)
+{
+    const struct record *r = client_record(e->client);
+    uint8_t hash[16];
+    keys_stream_hash(r->cluster, span_str(name), hash);
+    return record_partition(r->partitions, hash);
+}
+
 static void take_epoch(void *context, const struct client_result *r)
 {
     *(uint64_t *)context = r->epoch.number;

@@ -245,6 +245,8 @@ enum eddy_error eddy_reader_next(struct eddy_reader *r,
  * one in use. eddy_free(*bytes). */
 enum eddy_error eddy_ring_record(struct eddy *e, bool is_fresh, void **bytes,
                                  size_t *size);
+/* Which partition a stream of that name is in, or would be. */
+uint32_t eddy_partition(const struct eddy *e, const char *name);
 /* Asks the ring's leader for a change (an administrator's key); `request` is
  * what net/wire.h calls a change_request, its epoch beside it. *epoch_number is
  * that of the record in force after it. EDDY_CONFLICT: the ring has moved on

@@ -90,9 +90,11 @@ static bool may_leave(const struct node *n, const struct record *next,
         if (holders == 0)
             continue;
         may = false;
+        if (why->size > 0)
+            buf_append(why, " ", 1);
         buf_printf(why,
                    "%u groups still count on %s: drain it, or accept the "
-                   "loss of data. ",
+                   "loss of data.",
                    holders, n->ring->members[i].name);
     }
     return may;

@@ -93,6 +93,7 @@ static void write_group(struct node *n, const struct group *g, struct buf *out)
         .applied = g->applied,
         .last = raft_last(g->raft),
         .streams = g->streams == NULL ? 0 : streams_count(g->streams),
+        .bytes = g->streams == NULL ? 0 : streams_bytes(g->streams),
         .reason = span_str(reason_of(n, g)),
     };
     fill_replicas(n, g, &s);

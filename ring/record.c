@@ -275,10 +275,11 @@ static uint16_t zone_of(const struct record *r, uint32_t slot)
 }
 
 /* Those who left are not listed: the fold strikes them in any case. */
-static size_t list_members(const struct record *r,
-                           struct placement_member list[MEMBERS_MAX])
+size_t record_placement(const struct record *r, struct placement_member *list,
+                        struct placement_table *table)
 {
     size_t count = 0;
+    *table = (struct placement_table){r->partitions, r->copies, row_of(r, 1)};
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct member *m = &r->members[i];
         if (m->wanted == WANTED_LEFT)
@@ -299,8 +300,8 @@ static size_t list_members(const struct record *r,
 void record_advance(struct record *r, uint64_t now_ms)
 {
     struct placement_member list[MEMBERS_MAX];
-    size_t count = list_members(r, list);
-    struct placement_table table = {r->partitions, r->copies, row_of(r, 1)};
+    struct placement_table table;
+    size_t count = record_placement(r, list, &table);
     placement_fold(&table, list, count, r->copies, &table);
     placement_fold_ring(row_of(r, 0), list, count, row_of(r, 0));
     r->epoch.number++;

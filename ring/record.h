@@ -217,6 +217,13 @@ uint32_t record_majority(uint32_t n);
  * cluster id): ring/ has no libsodium. */
 uint32_t record_partition(uint32_t partitions, const uint8_t hash[16]);
 
+struct placement_member;
+struct placement_table;
+/* What the fold is given (ring/placement.h): the members not left, room for
+ * MEMBERS_MAX; and the partitions' rows, borrowed. Returns how many. */
+size_t record_placement(const struct record *r, struct placement_member *list,
+                        struct placement_table *table);
+
 /* ---- the next record --------------------------------------------------- */
 
 /* The verbs change a copy that the leader is about to propose (init: the very

@@ -129,15 +129,22 @@ static uint32_t count_eligible(const struct record *r)
     return count;
 }
 
+static void begin_sentence(struct buf *why)
+{
+    if (why->size > 0)
+        buf_append(why, " ", 1);
+}
+
 static bool keeps_enough_copies(const struct record *now,
                                 const struct record *next, struct buf *why)
 {
     if (next->copies >= now->copies ||
         (next->copies >= 2 && next->copies + 1 >= now->copies))
         return true;
+    begin_sentence(why);
     buf_printf(why,
                "N would go from %u to %u: go down by one at a time, and not "
-               "below 2, or force it. ",
+               "below 2, or force it.",
                now->copies, next->copies);
     return false;
 }
@@ -149,9 +156,10 @@ static bool keeps_enough_members(const struct record *now,
     uint32_t after = count_eligible(next);
     if (after >= before || after >= next->copies)
         return true;
+    begin_sentence(why);
     buf_printf(why,
                "%u copies need %u nodes, and %u would be left: %u more must "
-               "join first (eddyd join), or N be lowered. ",
+               "join first (eddyd join), or N be lowered.",
                next->copies, next->copies, after, next->copies - after);
     return false;
 }
@@ -193,7 +201,7 @@ static bool keeps_quorums(const struct record *now, const struct record *next,
     buf_printf(why,
                "%u groups would have no majority of nodes that are up: ", dead);
     name_dead(next, is_live, why);
-    buf_printf(why, " must come back first, or others join. ");
+    buf_printf(why, " must come back first, or others join.");
     return false;
 }
 

@@ -311,6 +311,7 @@ static enum err load_stream(struct state *st, struct position id,
     s->first_seq = first_seq;
     s->next_seq = next_seq;
     s->bytes = bytes;
+    st->bytes += bytes;
     s->created_ms = created_ms;
     s->changed_ms = changed_ms;
     s->producers = producers;
@@ -456,6 +457,7 @@ void state_check(const struct state *st)
 {
     struct hash128 digest = {0, 0};
     size_t producers = 0;
+    uint64_t bytes = 0;
     for (size_t i = 0; i < st->stream_count; i++) {
         const struct stream *s = st->streams[i];
         ASSERT(!s->is_touched && s->first_seq <= s->next_seq);
@@ -464,6 +466,7 @@ void state_check(const struct state *st)
         ASSERT(i == 0 || i >= st->sorted ||
                compare_names(&st->streams[i - 1], &st->streams[i]) < 0);
         producers += s->producers;
+        bytes += s->bytes;
         digest.lo += s->row_digest.lo;
         digest.hi += s->row_digest.hi;
     }
@@ -471,6 +474,7 @@ void state_check(const struct state *st)
     check_list(st, &st->unnamed, &digest);
     check_list(st, &st->closed, &digest);
     ASSERT(producers == state_open_producers(st));
+    ASSERT(bytes == st->bytes);
     ASSERT(st->streams_by_id.count == st->stream_count);
     ASSERT(st->streams_by_name.count == st->stream_count);
     ASSERT(st->producers_by_name.count == producers);

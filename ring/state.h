@@ -39,6 +39,7 @@ struct state {
     size_t stream_count;
     size_t stream_capacity;
     size_t sorted;
+    uint64_t bytes; /* of all streams */
     struct producer_list named;
     struct producer_list unnamed;
     struct producer_list closed;

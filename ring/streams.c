@@ -221,6 +221,7 @@ static void accept_append(struct applying *a, const struct command *c,
     v->seq = stream->next_seq++;
     v->next_seq = stream->next_seq;
     stream->bytes += c->size;
+    st->bytes += c->size;
     /* Times never go back within a stream, whatever the clocks (S26). */
     if (RULE(S26))
         time_ms = max_u64(stream->changed_ms, time_ms);
@@ -719,6 +720,11 @@ size_t streams_list(struct streams *s, struct span prefix, struct span after,
 size_t streams_count(const struct streams *s)
 {
     return s->state.stream_count;
+}
+
+uint64_t streams_bytes(const struct streams *s)
+{
+    return s->state.bytes;
 }
 
 struct hash128 streams_digest(const struct streams *s)

@@ -130,6 +130,7 @@ NODISCARD enum err streams_by_id(const struct streams *s, struct position id,
  * name > after (empty: from the start). Returns how many were put in out. */
 size_t streams_list(struct streams *s, struct span prefix, struct span after,
                     struct stream_info *out, size_t count);
+uint64_t streams_bytes(const struct streams *s); /* of all segments */
 size_t streams_count(const struct streams *s);
 struct hash128 streams_digest(const struct streams *s);
 /* Digest of one stored row, for the check at start: the sum over all rows of

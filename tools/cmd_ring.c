@@ -5,11 +5,14 @@
 
 #include "tools/cli.h"
 #include "tools/cmd.h"
+#include "tools/cmd_plan.h"
 #include "tools/cmd_view.h"
+#include "tools/cmd_why.h"
 
 static const char usage[] =
     "eddy ring status    OK, WARN or ERROR, and a line for each finding: CODE\n"
-    "                    COUNT SINCE and what to do; exit 0 healthy, 10 not\n"
+    "                    COUNT SINCE and what to do; exit 0 healthy, 10 not;\n"
+    "                    --watch: again and again\n"
     "eddy ring members   UD (up, down) and NJLX (normal, joining, leaving, "
     "out),\n"
     "                    NODE NAME ADDRESS ZONE WEIGHT REPLICAS LEADERS OWNS%\n"
@@ -20,10 +23,42 @@ static const char usage[] =
     "eddy ring wait      until every member that is up has answered and "
     "nothing\n"
     "                    is missing or on its way; else exit 10 after "
-    "--timeout\n" CMD_COMMON_USAGE;
+    "--timeout\n"
+    "eddy ring why [partition P | node N | stream S]\n"
+    "                    what waits, and for what\n"
+    "\n"
+    "Changes. Each is shown first: copies and bytes to move, live copies on "
+    "the\n"
+    "way, zones. A NODE is a name or the beginning of an id.\n"
+    "eddy ring drain NODE    its copies go elsewhere while it serves; then it "
+    "has\n"
+    "                    left, and its eddyd ends with 79. --undo: it stays\n"
+    "eddy ring remove NODE   the same of one that is dead: its copies are "
+    "made\n"
+    "                    anew from the others. --accept-data-loss: it has left "
+    "at\n"
+    "                    once, whatever only it has is lost\n"
+    "eddy ring replace OLD NEW   drains OLD; NEW, which has joined, bears "
+    "OLD's\n"
+    "                    weight\n"
+    "eddy ring set replication=N out-after=TIME\n"
+    "eddy ring plan [--add N,..] [--drain N,..] [--remove N,..] [--replace "
+    "OLD=NEW]\n"
+    "               [--weight N=W,..] [--zone N=Z,..] [--set K=V,..] | "
+    "--clear\n"
+    "                    stages changes, behind those staged already; nothing\n"
+    "                    moves. Without options: what is staged, and the "
+    "epoch\n"
+    "eddy ring commit EPOCH   carries out what is staged, if the ring has not "
+    "moved\n"
+    "                    since it was shown (else exit 6)\n"
+    "  --dry-run  shows and does nothing\n"
+    "  --yes      asks nothing (scripts)\n"
+    "  --force    in spite of a refusal (exit 3)\n" CMD_COMMON_USAGE;
 
 #define ANSWER_MS 2500u /* a member that takes longer is down to us */
 #define POLL_MS   200
+#define WATCH_S   2
 
 /* ---- status ------------------------------------------------------------ */
 
@@ -121,7 +156,7 @@ static void show_transfers(const struct cmd_view *v, struct cli_json *j)
     }
 }
 
-int cmd_ring_status(struct cli *cli, struct eddy *e)
+static int status_once(struct cli *cli, struct eddy *e)
 {
     enum eddy_error err;
     struct cmd_view *v = cmd_view_take(e, ANSWER_MS, &err);
@@ -146,6 +181,26 @@ int cmd_ring_status(struct cli *cli, struct eddy *e)
     }
     cmd_view_free(v);
     return cli_flush(cli, worst == VIEW_NOTE ? CLI_DONE : CLI_UNHEALTHY);
+}
+
+int cmd_ring_status(struct cli *cli, struct eddy *e)
+{
+    return status_once(cli, e);
+}
+
+/* Until it is interrupted, or cannot be written. */
+static int status_again(struct cli *cli, struct eddy *e)
+{
+    bool is_screen = !cli->is_json && cli_is_terminal(stdout);
+    for (;;) {
+        if (is_screen)
+            (void)fputs("\033[H\033[2J", stdout);
+        int code = status_once(cli, e);
+        if (code != CLI_DONE && code != CLI_UNHEALTHY)
+            return code;
+        struct timespec pause = {WATCH_S, 0};
+        (void)nanosleep(&pause, NULL);
+    }
 }
 
 /* ---- members ----------------------------------------------------------- */
@@ -412,39 +467,78 @@ static int wait_settled(struct cli *cli, struct eddy *e)
 
 /* ---- the command ------------------------------------------------------- */
 
+/* What only looks, and what changes something. */
 static const struct verb {
     const char *name;
-    int (*run)(struct cli *cli, struct eddy *e);
+    size_t min, max; /* words, its own included */
+    int (*look)(struct cli *cli, struct eddy *e);
+    int (*change)(struct cli *cli, struct eddy *e,
+                  const struct cmd_plan_options *o);
 } verbs[] = {
-    {"status", cmd_ring_status},
-    {"members", members},
-    {"table", table},
-    {"wait", wait_settled},
+    {"status", 1, 1, status_once, NULL},
+    {"members", 1, 1, members, NULL},
+    {"table", 1, 1, table, NULL},
+    {"wait", 1, 1, wait_settled, NULL},
+    {"why", 1, 3, cmd_why, NULL},
+    {"plan", 1, 1, NULL, cmd_plan_show},
+    {"commit", 2, 2, NULL, cmd_plan_commit},
+    {"drain", 2, 2, NULL, cmd_plan_drain},
+    {"remove", 2, 2, NULL, cmd_plan_remove},
+    {"replace", 3, 3, NULL, cmd_plan_replace},
+    {"set", 2, CLI_ARGUMENTS_MAX, NULL, cmd_plan_set},
 };
+
+static const struct verb *find_verb(struct cli *cli, int *code)
+{
+    const char *name = cli->argument_count > 0 ? cli->arguments[0] : "";
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(name, verbs[i].name) == 0)
+            return cli_wants(cli, verbs[i].min, verbs[i].max, code) ? &verbs[i]
+                                                                    : NULL;
+    *code =
+        cli_fail(cli, CLI_USAGE, "BAD_REQUEST",
+                 "which? eddy ring status, members, table, wait, why, plan, "
+                 "commit, drain, remove, replace or set; not '%s'",
+                 name);
+    return NULL;
+}
 
 int cmd_ring(int argc, char **argv)
 {
     struct cli cli = {.usage = usage};
+    struct cmd_plan_options o = {0};
+    bool is_watched = false;
+    const struct cli_option options[] = {
+        {"watch", 0, &is_watched, NULL},
+        {"add", 0, NULL, &o.add},
+        {"drain", 0, NULL, &o.drain},
+        {"remove", 0, NULL, &o.remove},
+        {"replace", 0, NULL, &o.replace},
+        {"weight", 0, NULL, &o.weight},
+        {"zone", 0, NULL, &o.zone},
+        {"set", 0, NULL, &o.set},
+        {"clear", 0, &o.clears, NULL},
+        {"dry-run", 0, &o.is_dry_run, NULL},
+        {"yes", 'y', &o.is_sure, NULL},
+        {"accept-data-loss", 0, &o.loses_data, NULL},
+        {"force", 0, &o.is_forced, NULL},
+        {"undo", 0, &o.is_undone, NULL},
+    };
     int code;
-    if (!cli_parse(&cli, argc, argv, NULL, 0, &code)) {
+    if (!cli_parse(&cli, argc, argv, options, sizeof options / sizeof *options,
+                   &code)) {
         cli_free(&cli);
         return code;
     }
-    const char *name = cli.argument_count > 0 ? cli.arguments[0] : "";
-    const struct verb *verb = NULL;
-    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
-        if (strcmp(name, verbs[i].name) == 0)
-            verb = &verbs[i];
-    if (verb == NULL) {
-        code = cli_fail(
-            &cli, CLI_USAGE, "BAD_REQUEST",
-            "which? eddy ring status, members, table or wait; not '%s'", name);
-    } else if (cli_wants(&cli, 1, 1, &code)) {
-        struct eddy *e = cli_connect(&cli, &code);
-        if (e != NULL)
-            code = verb->run(&cli, e);
-        eddy_close(e);
-    }
+    const struct verb *verb = find_verb(&cli, &code);
+    struct eddy *e = verb == NULL ? NULL : cli_connect(&cli, &code);
+    if (e != NULL && verb->change != NULL)
+        code = verb->change(&cli, e, &o);
+    else if (e != NULL && is_watched && verb->look == status_once)
+        code = status_again(&cli, e);
+    else if (e != NULL)
+        code = verb->look(&cli, e);
+    eddy_close(e);
     cli_free(&cli);
     return code;
 }

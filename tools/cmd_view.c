@@ -214,6 +214,22 @@ static void find_down(const struct cmd_view *v, struct findings *f)
         "%s: no answer%s", names, hint);
 }
 
+static void find_drains(const struct cmd_view *v, struct findings *f)
+{
+    bool drains[MEMBERS_MAX] = {false};
+    uint32_t count = 0;
+    char names[160];
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        drains[i] = v->record->members[i].wanted == WANTED_DRAINING;
+        count += drains[i];
+    }
+    name_members(v, drains, names, sizeof names);
+    add(f, "DRAINING", VIEW_NOTE, count, UINT64_MAX,
+        "%s: leaving; eddy ring why node says how far it is", names);
+    add(f, "PLAN_STAGED", VIEW_NOTE, v->record->change_count, UINT64_MAX,
+        "changes are staged: eddy ring plan shows them");
+}
+
 static uint32_t live_voters(const struct status_group *g)
 {
     uint32_t live = 0;
@@ -315,6 +331,7 @@ size_t cmd_view_findings(const struct cmd_view *v, struct cmd_view_finding *out)
     struct findings f = {out, 0};
     find_groups(v, &f);
     find_down(v, &f);
+    find_drains(v, &f);
     find_nodes(v, &f);
     add(&f, "INSECURE", VIEW_NOTE, v->record->is_insecure, UINT64_MAX,
         "an open cluster: whoever reaches a port may read, write and "
@@ -398,6 +415,10 @@ bool cmd_view_is_settled(const struct cmd_view *v, bool with_balance,
     const struct record *r = v->record;
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct member *m = &r->members[i];
+        if (m->wanted == WANTED_DRAINING) {
+            (void)snprintf(text, 256, "%s is draining", m->name);
+            return false;
+        }
         bool is_called_up = m->wanted != WANTED_LEFT && m->seen != SEEN_OUT;
         if (!is_called_up || v->nodes[i].has_answered)
             continue;

@@ -21,8 +21,10 @@ static const struct command {
     {"stream", cmd_stream,
      "stream list|info|create   which streams there are, and how long"},
     {"ring", cmd_ring,
-     "ring status|members|table|wait\n"
-     "                            how the nodes are, and who keeps what"},
+     "ring status|members|table|wait|why\n"
+     "                            how the nodes are, and who keeps what\n"
+     "  eddy ring plan|commit|drain|remove|replace|set\n"
+     "                            who shall keep it"},
     {"demo", cmd_demo,
      "demo [N]                  N nodes on this machine, one of them killed"},
 };

@@ -1,0 +1,312 @@
+/* cmd_why.c - see cmd_why.h.
+ *
+ * Whatever does not go on says why: a leader about its group's walk, a replica
+ * without a leader about its election. What nobody can say, since nobody
+ * answers, is told from who does not answer. */
+#include "tools/cmd_why.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "tools/cmd_plan.h"
+#include "tools/cmd_view.h"
+
+#define ANSWER_MS   2500u
+#define REASON_SIZE 512u
+
+static const char *name_of(const struct cmd_view *v, struct id128 node)
+{
+    uint16_t slot = record_slot(v->record, node);
+    return slot == SLOT_NONE ? "a node that is no member"
+                             : v->record->members[slot].name;
+}
+
+/* ---- one group --------------------------------------------------------- */
+
+/* What a member says of a group that it hosts. */
+static bool find_replica(const struct cmd_view *v, uint16_t slot,
+                         uint32_t group, struct status_group *out)
+{
+    struct dec d = dec_of(span_buf(&v->nodes[slot].bytes));
+    while (v->nodes[slot].has_answered && status_next_group(&d, out))
+        if (out->group == group)
+            return true;
+    return false;
+}
+
+/* No leader: the newest configuration that somebody tells, who of it does not
+ * answer, and what the others say. */
+static void explain_leaderless(const struct cmd_view *v, uint32_t group,
+                               struct buf *text)
+{
+    struct status_group g, newest = {0};
+    for (uint16_t i = 0; i < v->record->member_count; i++)
+        if (find_replica(v, i, group, &g) &&
+            g.config_index >= newest.config_index)
+            newest = g;
+    if (newest.replica_count == 0) {
+        uint32_t count;
+        const uint16_t *row = record_row(v->record, group, &count);
+        buf_printf(text, "no node that answers keeps a copy; by the table they "
+                         "are on");
+        for (uint32_t i = 0; i < count; i++)
+            buf_printf(text, " %s", v->record->members[row[i]].name);
+        return;
+    }
+    uint32_t voters = 0, up = 0;
+    for (uint32_t i = 0; i < newest.replica_count; i++) {
+        const struct status_replica *r = &newest.replicas[i];
+        uint16_t slot = record_slot(v->record, r->node);
+        bool is_up = slot != SLOT_NONE && v->nodes[slot].has_answered;
+        voters += r->is_voter;
+        up += r->is_voter && is_up;
+        if (r->is_voter && !is_up)
+            buf_printf(text, "%s does not answer; ", name_of(v, r->node));
+    }
+    if (up < record_majority(voters)) {
+        buf_printf(text,
+                   "%u of its %u voters answer, %u are needed: start the "
+                   "others again",
+                   up, voters, record_majority(voters));
+        return;
+    }
+    for (uint16_t i = 0; i < v->record->member_count; i++)
+        if (find_replica(v, i, group, &g) && g.reason.size > 0)
+            buf_printf(text, "%s: %.*s; ", v->record->members[i].name,
+                       (int)g.reason.size, (const char *)g.reason.data);
+    buf_printf(text, "an election is on its way");
+}
+
+static bool is_as_its_row(const struct cmd_view *v, uint32_t group)
+{
+    const struct status_group *g = &v->groups[group].g;
+    uint32_t count;
+    (void)record_row(v->record, group, &count);
+    bool is_same = g->replica_count == count;
+    for (uint32_t i = 0; i < g->replica_count && is_same; i++)
+        is_same = g->replicas[i].is_voter &&
+                  record_rank(v->record, group,
+                              record_slot(v->record, g->replicas[i].node)) !=
+                      REPLICAS_MAX;
+    return is_same;
+}
+
+/* Nothing is written if nothing waits. */
+static void explain_group(const struct cmd_view *v, uint32_t group,
+                          struct buf *text)
+{
+    const struct cmd_view_group *at = &v->groups[group];
+    if (!at->has_leader) {
+        explain_leaderless(v, group, text);
+        return;
+    }
+    if (at->g.reason.size > 0) {
+        buf_printf(text, "%.*s", (int)at->g.reason.size,
+                   (const char *)at->g.reason.data);
+        for (uint32_t i = 0; i < at->g.replica_count; i++)
+            if (!at->g.replicas[i].is_live)
+                buf_printf(text, "; %s does not answer",
+                           name_of(v, at->g.replicas[i].node));
+    } else if (!is_as_its_row(v, group)) {
+        buf_printf(text, "it begins to walk to its row: its leader has not "
+                         "looked at it yet");
+    } else if (group > 0 && at->g.replica_count < v->record->acks) {
+        buf_printf(text, "appends wait: %u more nodes are needed (eddyd join)",
+                   v->record->acks - at->g.replica_count);
+    }
+}
+
+/* ---- one member -------------------------------------------------------- */
+
+/* Groups whose configuration has it; *first is one of them. */
+static uint32_t count_holders(const struct cmd_view *v, uint16_t slot,
+                              uint32_t *first)
+{
+    uint32_t count = 0;
+    for (uint32_t g = 0; g < v->record->row_count; g++) {
+        const struct cmd_view_group *at = &v->groups[g];
+        bool holds = !at->has_leader; /* who knows: it counts on it */
+        for (uint32_t i = 0; at->has_leader && i < at->g.replica_count; i++)
+            holds = holds || id_equal(at->g.replicas[i].node,
+                                      v->record->members[slot].node);
+        if (holds && count++ == 0)
+            *first = g;
+    }
+    return count;
+}
+
+static void explain_drain(const struct cmd_view *v, uint16_t slot,
+                          struct buf *text)
+{
+    uint32_t first = 0;
+    uint32_t holders = count_holders(v, slot, &first);
+    if (holders == 0) {
+        buf_printf(text,
+                   "no group counts on it; it will have left as soon as "
+                   "the ring's leader has heard so from all of them (some "
+                   "seconds)");
+        return;
+    }
+    buf_printf(text,
+               "%u groups still count on it; the first, group %u: ", holders,
+               first);
+    size_t before = text->size;
+    explain_group(v, first, text);
+    if (text->size == before)
+        buf_printf(text, "its leader is about to let it go");
+}
+
+/* The other members that lack something of it are told by their groups. */
+static void explain_member(const struct cmd_view *v, uint16_t slot,
+                           struct buf *text)
+{
+    const struct member *m = &v->record->members[slot];
+    const struct cmd_view_node *n = &v->nodes[slot];
+    char ago[CLI_TEXT_SIZE];
+    if (m->wanted == WANTED_DRAINING) {
+        explain_drain(v, slot, text);
+        return;
+    }
+    if (m->seen == SEEN_OUT) {
+        buf_printf(text,
+                   n->has_answered
+                       ? "it was recorded out and is back: it is taken in "
+                         "again after a minute of contact, longer each time"
+                       : "it was dead for out-after and is out: its copies are "
+                         "made anew elsewhere; start it, or remove it");
+        return;
+    }
+    if (!n->has_answered && n->seen_dead > 0)
+        buf_printf(
+            text,
+            "dead for %s to %u others: it goes out of the ring after %us "
+            "(at most one, or a tenth of the nodes, within an hour, and "
+            "not two of a zone)",
+            cli_duration(n->dead_ms, ago), n->seen_dead,
+            v->record->out_after_ms / 1000);
+    else if (!n->has_answered)
+        buf_printf(text,
+                   n->seen_alive > 0
+                       ? "the others see it alive, but its client address "
+                         "%s does not answer here"
+                       : "it does not answer at %s, nor has anybody who "
+                         "answers heard of it: is eddyd running there?",
+                   m->client_address);
+    else if (m->seen == SEEN_JOINING)
+        buf_printf(text,
+                   "it has joined and is not recorded as up yet: the "
+                   "ring's leader must hear its gossip (peer address "
+                   "%s)",
+                   m->peer_address);
+    else if (m->seen == SEEN_UNFIT)
+        buf_printf(text, "it takes no new replicas: its disk is nearly full");
+    else if (n->self.is_full)
+        buf_printf(text, "its disk or map is full: it refuses appends");
+}
+
+/* ---- what is said ------------------------------------------------------ */
+
+struct says {
+    struct cli_json json;
+    bool is_json;
+    uint32_t count;
+};
+
+static void say(struct says *s, const char *kind, const char *what,
+                struct buf *reason)
+{
+    if (reason->size == 0)
+        return;
+    buf_append(reason, "", 1);
+    s->count++;
+    if (!s->is_json) {
+        (void)printf("%s %s: %s\n", kind, what, (const char *)reason->data);
+        return;
+    }
+    cli_json_open(&s->json, NULL, '{');
+    cli_json_text(&s->json, "kind", kind);
+    cli_json_text(&s->json, "name", what);
+    cli_json_text(&s->json, "reason", (const char *)reason->data);
+    cli_json_close(&s->json, '}');
+}
+
+static void say_group(struct says *s, const struct cmd_view *v, uint32_t group)
+{
+    struct buf reason = {0};
+    char what[16] = "ring";
+    if (group > 0)
+        (void)snprintf(what, sizeof what, "%u", group - 1);
+    explain_group(v, group, &reason);
+    say(s, group > 0 ? "partition" : "group", what, &reason);
+    buf_free(&reason);
+}
+
+static void say_member(struct says *s, const struct cmd_view *v, uint16_t slot)
+{
+    struct buf reason = {0};
+    explain_member(v, slot, &reason);
+    say(s, "node", v->record->members[slot].name, &reason);
+    buf_free(&reason);
+}
+
+static void say_all(struct says *s, const struct cmd_view *v)
+{
+    for (uint16_t i = 0; i < v->record->member_count; i++)
+        if (v->record->members[i].wanted != WANTED_LEFT)
+            say_member(s, v, i);
+    for (uint32_t g = 0; g < v->record->row_count; g++)
+        say_group(s, v, g);
+}
+
+static int say_one(struct cli *cli, struct eddy *e, struct says *s,
+                   const struct cmd_view *v)
+{
+    const char *kind = cli->arguments[1];
+    const char *name = cli->arguments[2];
+    uint64_t partition;
+    int code = CLI_DONE;
+    if (strcmp(kind, "partition") == 0) {
+        if (!cli_read_u64(name, &partition) ||
+            partition >= v->record->partitions)
+            return cli_fail(cli, CLI_ABSENT, "NOT_FOUND",
+                            "there is no partition '%s'", name);
+        say_group(s, v, (uint32_t)partition + 1);
+    } else if (strcmp(kind, "node") == 0) {
+        uint16_t slot = cmd_plan_member(cli, v->record, name, &code);
+        if (slot != SLOT_NONE)
+            say_member(s, v, slot);
+    } else if (strcmp(kind, "stream") == 0) {
+        say_group(s, v, eddy_partition(e, name) + 1);
+    } else {
+        return cli_fail(cli, CLI_USAGE, "BAD_REQUEST",
+                        "why what? partition P, node N or stream S; not '%s'",
+                        kind);
+    }
+    return code;
+}
+
+int cmd_why(struct cli *cli, struct eddy *e)
+{
+    enum eddy_error err;
+    struct says s = {.is_json = cli->is_json};
+    struct cmd_view *v = cmd_view_take(e, ANSWER_MS, &err);
+    int code = CLI_DONE;
+    if (v == NULL)
+        return cli_failed(cli, e, err, "asking the ring");
+    if (s.is_json) {
+        cli_json_begin(&s.json, stdout);
+        cli_json_open(&s.json, "waits", '[');
+    }
+    if (cli->argument_count > 2)
+        code = say_one(cli, e, &s, v);
+    else
+        say_all(&s, v);
+    if (s.is_json) {
+        cli_json_close(&s.json, ']');
+        cli_json_end(&s.json);
+    } else if (s.count == 0 && code == CLI_DONE) {
+        (void)printf("nothing waits\n");
+    }
+    cmd_view_free(v);
+    return cli_flush(cli, code);
+}

@@ -75,10 +75,10 @@ static int play(const char *path, bool is_update, bool is_quiet)
                        .is_quiet = is_quiet || is_update};
     script_run(&s, span_buf(&text), is_update);
     leave(&p);
-    int status = s.is_bad ? 2 : s.differences > 0;
+    int status = s.bad > 0 ? 2 : s.differences > 0;
     if (status == 1 && is_update)
         status = script_write(path, span_buf(&s.rewritten)) ? 0 : 2;
-    if (!s.is_bad && s.blocks == 0 && !is_quiet) {
+    if (s.bad == 0 && s.blocks == 0 && !is_quiet) {
         (void)fprintf(stderr, "%s: tells nothing\n", path);
         status = 2;
     }

@@ -118,11 +118,15 @@ static void decide_claim(struct line *l, struct buf *out)
     struct swim_claim hear = {.id = id_of(1), .by = id_of(2)};
     have.state = (enum swim_state)line_choice(l, "have", states, SWIM_ALIVE);
     have.boot = line_u64(l, "boot", 1);
-    have.version = (uint32_t)line_u64(l, "version", 1);
+    uint64_t version = line_u64(l, "version", 1);
     hear.state = (enum swim_state)line_choice(l, "hear", states, SWIM_UNSEEN);
     hear.boot = line_u64(l, "hear_boot", have.boot);
-    hear.version = (uint32_t)line_u64(l, "hear_version", have.version);
+    uint64_t hear_version = line_u64(l, "hear_version", version);
+    have.version = (uint32_t)version;
+    hear.version = (uint32_t)hear_version;
     bool is_state = line_choice(l, "by", "news state", 0) == 1;
+    if (version > UINT32_MAX || hear_version > UINT32_MAX)
+        line_fail(l, "claim: versions are below 2^32");
     if (hear.state == SWIM_UNSEEN || hear.boot == 0 || have.boot == 0)
         line_fail(l, "claim: hear=alive|suspect|dead; boots begin at 1");
     if (!line_end(l))
@@ -224,6 +228,16 @@ static void read_states(struct line *l, struct ring *r)
     }
 }
 
+static void put_slot(struct line *l, uint16_t *row, uint32_t place,
+                     uint16_t slot)
+{
+    for (uint32_t i = 0; i < place; i++) {
+        if (row[i] == slot)
+            line_fail(l, "from: %u is twice in one row", slot);
+    }
+    row[place] = slot;
+}
+
 /* "0,1,2 1,2,0 -": a row a word. */
 static void read_rows(struct line *l, const char *text, struct ring *r)
 {
@@ -241,7 +255,8 @@ static void read_rows(struct line *l, const char *text, struct ring *r)
                 line_fail(l, "from: a row has up to %u of 0 to %u",
                           REPLICATION_MAX, MEMBERS_MAX - 1);
             else
-                r->slots[row * REPLICATION_MAX + place++] = (uint16_t)slot;
+                put_slot(l, &r->slots[row * REPLICATION_MAX], place++,
+                         (uint16_t)slot);
         } else if (*at == ',' || *at == '-') {
             at++;
         } else if (*at == ' ') {

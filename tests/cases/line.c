@@ -2,6 +2,7 @@
 #include "tests/cases/line.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,8 +171,11 @@ static const char *read_u64(struct line *l, const char *text, const char *what,
         end = text + 1;
     } else if (isdigit((unsigned char)*text)) {
         char *stop;
+        errno = 0;
         *out = strtoull(text, &stop, 10);
         end = stop;
+        if (errno == ERANGE)
+            line_fail(l, "%s: a number above 2^64 - 1", what);
     }
     if (end == text)
         line_fail(l, "%s: \"%s\" is not a number", what, text);

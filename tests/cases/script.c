@@ -62,7 +62,7 @@ static void put_line(struct buf *b, struct span line)
 
 static void complain(struct script *s, size_t number, const char *why)
 {
-    s->is_bad = true;
+    s->bad++;
     (void)fprintf(stderr, "%s:%zu: %s\n", s->path, number, why);
 }
 
@@ -107,12 +107,13 @@ static void print_difference(struct span expected, struct span got)
     }
 }
 
+/* `bad`: as many lines had made no sense before this block. */
 static void judge(struct script *s, size_t number, struct span expected,
-                  const struct buf *got, struct span command)
+                  const struct buf *got, struct span command, size_t bad)
 {
-    s->blocks++;
-    if (s->is_bad) /* and said why */
+    if (s->bad > bad) /* and said why */
         return;
+    s->blocks++;
     if (span_equal(expected, span_buf(got)))
         return;
     s->differences++;
@@ -143,11 +144,12 @@ static void run_row(struct script *s, size_t number, struct span line,
                     size_t arrow)
 {
     struct buf out = {0}, expected = {0};
+    size_t bad = s->bad;
     struct span right =
         first_word(span_of(line.data + arrow + 2, line.size - arrow - 2));
     run_command(s, number, span_of(line.data, arrow), &out);
     put_line(&expected, right);
-    judge(s, number, span_buf(&expected), &out, line);
+    judge(s, number, span_buf(&expected), &out, line, bad);
     buf_append(&s->rewritten, line.data, arrow + 2);
     buf_append(&s->rewritten, " ", 1);
     buf_append(&s->rewritten, out.data, out.size);
@@ -161,7 +163,7 @@ static void run_block(struct script *s, struct reader *r, struct span line,
                       bool is_update)
 {
     struct buf out = {0}, expected = {0};
-    size_t began = r->number;
+    size_t began = r->number, bad = s->bad;
     struct span first = line;
     bool has_mark = false;
     while (line.size > 0) {
@@ -183,7 +185,7 @@ static void run_block(struct script *s, struct reader *r, struct span line,
     }
     if (!has_mark && !is_update)
         complain(s, r->number, "a line ---- and what is expected are missing");
-    judge(s, began, span_buf(&expected), &out, first);
+    judge(s, began, span_buf(&expected), &out, first, bad);
     put_line(&s->rewritten, span_str("----"));
     buf_append(&s->rewritten, out.data, out.size);
     if (!at_end(r))
@@ -195,7 +197,7 @@ static void run_block(struct script *s, struct reader *r, struct span line,
 void script_run(struct script *s, struct span text, bool is_update)
 {
     struct reader r = {.text = text};
-    while (!at_end(&r) && !s->is_bad) {
+    while (!at_end(&r) && (s->bad == 0 || s->is_table)) {
         struct span line = read_line(&r);
         size_t arrow;
         if (line.size == 0 || is_comment(line))

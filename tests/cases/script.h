@@ -29,10 +29,11 @@ struct script {
     script_fn run;
     void *world;
     bool is_quiet; /* differences are counted and not printed */
+    bool is_table; /* what makes no sense is told, and the next is run */
     /* results */
     size_t blocks; /* rows too */
     size_t differences;
-    bool is_bad;          /* something made no sense; said on stderr */
+    size_t bad; /* lines that made no sense; said on stderr with file:line */
     struct buf rewritten; /* the text with what was printed */
 };
 

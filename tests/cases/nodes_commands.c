@@ -211,9 +211,9 @@ static void run_tap(struct nodes *w, struct line *l)
     }
 }
 
-/* replay x [to=3] [addressed] [stranger]: all of it arrives again, perhaps
- * elsewhere, perhaps with the name of its new addressee on it, perhaps as if
- * it were another cluster's. */
+/* replay x [to=3] [addressed] [stranger] [by_client]: all of it arrives again,
+ * perhaps elsewhere, perhaps with the name of its new addressee on it, perhaps
+ * as if it were another cluster's, perhaps at the door for clients. */
 static void run_replay(struct nodes *w, struct line *l)
 {
     const size_t cluster_at = 8, to_at = 40; /* in a message's header */
@@ -224,6 +224,7 @@ static void run_replay(struct nodes *w, struct line *l)
     size_t node = nodes_read_node(l, to);
     bool is_stranger = line_flag(l, "stranger");
     bool is_addressed = line_flag(l, "addressed");
+    size_t from = line_flag(l, "by_client") ? NODES_MAX : t ? t->from : 0;
     if (!line_end(l))
         return;
     size_t count = t->count;
@@ -233,7 +234,7 @@ static void run_replay(struct nodes *w, struct line *l)
             p.bytes.data[cluster_at] ^= 0xff;
         if (is_addressed)
             memcpy(p.bytes.data + to_at, w->machines[node].id.bytes, 16);
-        nodes_send(w, t->from, node, 0, &p.bytes);
+        nodes_send(w, from, node, 0, &p.bytes);
     }
     buf_printf(w->out, "%s\n", count == 0 ? "nothing" : "sent again");
 }

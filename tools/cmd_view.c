@@ -390,20 +390,18 @@ static bool group_is_settled(const struct cmd_view *v, uint32_t group,
 static bool leaders_are_balanced(const struct cmd_view *v, char text[256])
 {
     const struct record *r = v->record;
-    uint64_t weights = 0;
-    for (uint32_t i = 0; i < r->member_count; i++)
-        if (record_is_eligible(&r->members[i]))
-            weights += r->members[i].weight;
+    /* The fold gives each its share, by weights and zones, or one more. */
+    uint32_t share[MEMBERS_MAX] = {0};
+    for (uint32_t g = 1; g < r->row_count; g++)
+        share[record_row(r, g, &(uint32_t){0})[0]]++;
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct member *m = &r->members[i];
         if (!record_is_eligible(m))
             continue;
-        uint64_t share =
-            ((uint64_t)r->partitions * m->weight + weights - 1) / weights;
-        if (v->nodes[i].leaders <= share + 1)
+        if (v->nodes[i].leaders <= share[i] + 1)
             continue;
-        (void)snprintf(text, 256, "%s leads %u partitions; its share is %llu",
-                       m->name, v->nodes[i].leaders, (unsigned long long)share);
+        (void)snprintf(text, 256, "%s leads %u partitions; its share is %u",
+                       m->name, v->nodes[i].leaders, share[i]);
         return false;
     }
     return true;

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# admin.sh - an operator changes the ring: one of four nodes is drained under
+# load and has left; what would break a quorum is refused; a dead node is
+# replaced by a new one; N, weights and zones change on line.
+. "$(dirname "$0")/lib.sh"
+STREAMS=16
+PARTITIONS=64
+
+begin 5
+cluster 4 --partitions $PARTITIONS
+NODES=${CLIENT[1]},${CLIENT[3]},${CLIENT[4]}
+mkdir acks
+"$RECORDER" create "$ADMIN" "$NODES" $STREAMS >streams.out
+head -c 9000000 /dev/urandom >data
+check "put before the drain" eddy put before data --segment 64K -q
+
+acks() { cat acks/acks.* 2>/dev/null | wc -l; }
+LIFE=0
+start_load() {
+    LIFE=$((LIFE + 1))
+    "$RECORDER" load "$ADMIN" "$NODES" $STREAMS acks $LIFE 2>>recorder.log &
+    LOADER=$!
+    OTHERS+=("$LOADER")
+}
+end_load() { # end_load NAME: what was acknowledged is there
+    local words
+    kill -TERM "$LOADER"
+    wait "$LOADER" 2>/dev/null
+    if words=$("$RECORDER" verify "$ADMIN" "$NODES" $STREAMS acks 2>verify.log); then
+        ok "$1: $words"
+    else
+        not_ok "$1: $words $(head -n 3 verify.log | tr '\n' ' ')"
+    fi
+}
+has_acks() { [ "$(acks)" -ge "$1" ]; }
+is_same() { eddy get "$1" -q -o copy && cmp -s copy data; }
+epoch() { eddy ring status --json | sed 's/.*"epoch":\([0-9]*\).*/\1/'; }
+members() { eddy ring members --json | grep -o '"name":"[^"]*"' | wc -l; }
+field() { grep -o "\"$1\":[0-9]*" | head -n 1 | cut -d: -f2; }
+
+# ---- plans -------------------------------------------------------------------
+
+eddy ring plan --drain n2 --json >plan.out
+check "a plan says what it costs" test "$(field copies_to_make <plan.out)" -ge 48
+check "... and that no copy is missed on the way" \
+    test "$(field live_copies_least <plan.out)" = 3
+staged=$(field epoch <plan.out)
+check "nothing of it is done" is_healthy 3 1 2 3 4
+refused "a drain beside it" 6 "something else is staged" \
+    eddy ring drain n3 --yes
+refused "a commit of another epoch" 6 "look at the plan again" \
+    eddy ring commit $((staged - 1))
+check "the plan is dropped" eddy ring plan --clear
+refused "a commit of nothing" 6 "nothing is staged|at epoch" \
+    eddy ring commit "$staged"
+refused "scripts must say --yes" 2 "say --yes" eddy ring drain n2
+refused "a member that is none" 7 "no member" eddy ring drain n9 --yes
+refused "a join key changes nothing" 8 "no right" \
+    "$EDDY" ring set out-after=5m --key "$JOIN" --node "${CLIENT[1]}"
+
+# ---- a drain under load ------------------------------------------------------
+
+start_load
+within 30 has_acks 200 || not_ok "no load"
+begun=$(now_ms)
+check "n2 is drained" eddy ring drain n2 --yes -q
+check "until it has left" eddy ring wait --timeout 90s
+took=$(($(now_ms) - begun))
+exit_of 2 30
+check "its eddyd ends with 79 (after $took ms)" test $? = 79
+before=$(acks)
+within 20 has_acks $((before + 200)) || not_ok "the load does not go on"
+end_load "all that was acknowledged meanwhile"
+check "three nodes keep everything" is_whole 3 1 3 4
+check "three members" test "$(members)" = 3
+check "byte for byte" is_same before
+run 2
+exit_of 2 10
+check "its folder is of no use any more" test $? = 78
+
+# ---- what would break a quorum -----------------------------------------------
+
+refused "draining one of three" 3 "1 more must join" eddy ring drain n3 --yes
+refused "... as JSON" 3 '"code":"REFUSED"' eddy ring drain n3 --yes --json
+refused "removing one of three" 3 "1 more must join" eddy ring remove n3 --yes
+refused "N by two at once" 3 "one at a time" \
+    eddy ring set replication=1 --yes
+check "nothing was changed" is_whole 3 1 3 4
+
+# ---- dead, and replaced ------------------------------------------------------
+
+start_load
+kill_nodes 4
+enter 5
+run 5
+within 20 is_ready 5 || not_ok "n5 is not ready"
+within 20 eddy ring why node n5 || not_ok "n5 is not known"
+check "n5 takes the place of n4, which is dead" \
+    eddy ring replace n4 n5 --yes -q
+check "until n4 has left" eddy ring wait --timeout 90s
+end_load "all that was acknowledged meanwhile"
+check "three nodes keep everything again" is_whole 3 1 3 5
+check "byte for byte again" is_same before
+run 4
+exit_of 4 30
+check "n4, which comes back, is told that it has left" test $? = 79
+
+# ---- settings ----------------------------------------------------------------
+
+check "N goes down to two" eddy ring set replication=2 --yes -q
+check "... everywhere" eddy ring wait --timeout 60s
+check "two copies of everything" is_whole 2 1 3 5
+check "N goes up to three again" eddy ring set replication=3 --yes -q
+check "... everywhere" eddy ring wait --timeout 60s
+check "three copies of everything" is_whole 3 1 3 5
+eddy ring plan --weight n1=300 --zone n1=a,n3=b,n5=b --json >plan.out
+check "weights and zones are staged" \
+    eddy ring commit "$(field epoch <plan.out)"
+check "... and settle" eddy ring wait --timeout 60s
+check "byte for byte at last" is_same before
+check "nothing waits" grep -qx "nothing waits" <(eddy ring why)
+
+finish

@@ -61,7 +61,12 @@
     X(OLD_SEQ, 800, "users expect a seq that has passed")                      \
     X(EXPECT, 800, "appends that race for the next seq")                       \
     X(SHARED_PRODUCER, 700, "users open another's producer")                   \
-    X(USER_DIES, 600, "users die and come back")
+    X(TWIN_PRODUCER, 600, "two at once under one producer's number")           \
+    X(FLOOD, 500, "users who ask on beyond their credit")                      \
+    X(RECONNECT, 600, "connections that come back as others")                  \
+    X(USER_DIES, 600, "users die and come back")                               \
+    X(DIES_SENT, 600, "... right after they have sent appends")                \
+    X(DIES_UNREAD, 600, "... as the answer arrives")
 
 #define FAULT_KINDS_HOSTS(X)                                                   \
     X(CRASH, 1000, "processes killed")                                         \

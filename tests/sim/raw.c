@@ -13,6 +13,7 @@
 #define GIVE_UP_US    8000000u
 #define RUSH_US       150000u
 #define RUSH_EVERY_US 3000u
+#define FLOOD_BYTES   (512 * KIB) /* in one of its requests */
 
 enum asked {
     ASKED_NOTHING,
@@ -85,6 +86,9 @@ struct session {
     enum trick trick;
     struct piece tried;  /* TRICK */
     uint64_t known_next; /* numbers acknowledged when the trick was sent */
+    /* Another instance's append, under the first number of the batch */
+    uint64_t twin_request;
+    struct piece twin;
 };
 
 struct raw {
@@ -138,6 +142,7 @@ void raw_free(struct raw *r)
             piece_free(&s->past[k]);
         if (s->trick != TRICK_REPEAT)
             piece_free(&s->tried);
+        piece_free(&s->twin);
         mem_free(s->past);
     }
     mem_free(r);
@@ -145,12 +150,13 @@ void raw_free(struct raw *r)
 
 /* ---- asking ------------------------------------------------------------ */
 
-static void send(struct raw *r, struct session *s, enum asked asked,
-                 struct request *q, struct commands_builder *b,
-                 struct span payload)
+/* The request's number. */
+static uint64_t post(struct raw *r, const struct session *s, uint32_t host,
+                     struct request *q, struct commands_builder *b,
+                     struct span payload)
 {
     struct world *w = r->w;
-    uint32_t to = s->leader % w->host_count;
+    uint32_t to = host % w->host_count;
     struct wire_out m = {0};
     struct wire_header h = {
         .kind = WIRE_REQUEST,
@@ -167,9 +173,6 @@ static void send(struct raw *r, struct session *s, enum asked asked,
     wire_begin(&m, &h);
     wire_request_write(&m, q);
     wire_end(&m);
-    s->asked = asked;
-    s->request = h.number;
-    s->sent_us = w->now_us;
     size_t size = m.bytes.size + payload.size;
     uint8_t *data = mem_resize(NULL, size);
     memcpy(data, m.bytes.data, m.bytes.size);
@@ -178,6 +181,16 @@ static void send(struct raw *r, struct session *s, enum asked asked,
     wire_out_free(&m);
     mesh_send(w, EVENT_REQUEST, mesh_user(r->user), mesh_host(to), 0,
               mesh_connection(r->user, 0, to), data, size);
+    return h.number;
+}
+
+static void send(struct raw *r, struct session *s, enum asked asked,
+                 struct request *q, struct commands_builder *b,
+                 struct span payload)
+{
+    s->asked = asked;
+    s->sent_us = r->w->now_us;
+    s->request = post(r, s, s->leader, q, b, payload);
 }
 
 static void send_command(struct raw *r, struct session *s, enum asked asked,
@@ -234,6 +247,46 @@ static void send_batch(struct raw *r, struct session *s)
     buf_free(&payload);
 }
 
+/* Another instance of the producer, which nobody has fenced, has other bytes
+ * for the batch's first number (S19B). */
+static void send_twin(struct raw *r, struct session *s)
+{
+    struct commands_builder b = {0};
+    struct request q = {0};
+    if (s->twin.op != NULL)
+        ops_unknown(r->w->ops, s->twin.op);
+    piece_free(&s->twin);
+    s->twin = new_piece(r, s, s->batch[0].number);
+    struct command c = append_of(s, &s->twin);
+    enum err err = wire_commands_add(&b, &c);
+    ASSERT(err == ERR_OK);
+    s->twin_request =
+        post(r, s, s->leader, &q, &b, span_of(s->twin.bytes, s->twin.size));
+    wire_commands_free(&b);
+}
+
+/* What it has acknowledged, again and again, without a look at the answers. */
+static void flood(struct raw *r, struct session *s)
+{
+    uint64_t requests = 4 + world_draw(r->w, 12);
+    for (uint64_t i = 0; i < requests; i++) {
+        struct commands_builder b = {0};
+        struct request q = {0};
+        struct buf payload = {0};
+        while (b.count < BATCH_MAX && payload.size < FLOOD_BYTES) {
+            const struct piece *p =
+                &s->past[world_draw(r->w, s->past_count - 1)];
+            struct command c = append_of(s, p);
+            if (wire_commands_add(&b, &c) != ERR_OK)
+                break;
+            buf_append(&payload, p->bytes, p->size);
+        }
+        (void)post(r, s, s->leader, &q, &b, span_buf(&payload));
+        wire_commands_free(&b);
+        buf_free(&payload);
+    }
+}
+
 static void new_batch(struct raw *r, struct session *s)
 {
     uint32_t count = 1 + (uint32_t)world_draw(r->w, r->w->plan.batch_max - 1);
@@ -246,7 +299,13 @@ static void new_batch(struct raw *r, struct session *s)
     /* The end that is known, which may be the right one. */
     if (fault_strikes(r->w, FAULT_EXPECT, 200))
         s->batch[0].expected = s->batch[0].op->floor;
+    bool has_twin = !s->is_bulk && fault_strikes(r->w, FAULT_TWIN_PRODUCER, 50);
+    bool is_first = rng_chance(&r->w->rng, 500);
+    if (has_twin && is_first)
+        send_twin(r, s);
     send_batch(r, s);
+    if (has_twin && !is_first)
+        send_twin(r, s);
 }
 
 /* ---- tricks ------------------------------------------------------------ */
@@ -602,6 +661,36 @@ static void refused(struct raw *r, struct session *s, enum asked asked,
     end_trick(s);
 }
 
+/* Of the two one is in at most; the other must be told so, as long as its
+ * bytes can be told from the first one's. */
+static void twin_answered(struct raw *r, struct session *s,
+                          const struct response *a)
+{
+    struct verdict v = {.err = a->err};
+    struct dec d = dec_of(a->verdicts);
+    if (a->err == ERR_OK && !wire_verdict_next(&d, &v))
+        world_fail(r->w, SIM_OTHER, "an answer without a verdict");
+    const struct twin_producer *p =
+        twin_producer(r->w->twin, s->group, s->producer);
+    if (v.err == ERR_TIMEOUT) {
+        ops_unknown(r->w->ops, s->twin.op);
+    } else if (v.err != ERR_OK) {
+        ops_failed(r->w->ops, s->twin.op, v.err);
+    } else if (!v.is_duplicate) {
+        ops_acked(r->w->ops, s->twin.op, v.seq, false);
+    } else {
+        MUST_HOLD(r->w, I21,
+                  p != NULL && p->count > s->twin.number + PRODUCER_CHECKSUMS,
+                  "user %u is told that number %llu of producer %s is in "
+                  "already, with bytes that are another's",
+                  r->user, (unsigned long long)s->twin.number,
+                  s->producer_name);
+        ops_unknown(r->w->ops, s->twin.op);
+    }
+    s->twin_request = 0;
+    piece_free(&s->twin);
+}
+
 static void answered(struct raw *r, struct span message)
 {
     struct wire_in in;
@@ -618,6 +707,8 @@ static void answered(struct raw *r, struct span message)
         return;
     for (uint32_t i = 0; i < SESSIONS; i++) {
         struct session *s = &r->sessions[i];
+        if (s->twin.op != NULL && s->twin_request == in.header.number)
+            twin_answered(r, s, &a);
         if (s->request != in.header.number)
             continue;
         enum asked asked = s->asked;
@@ -716,6 +807,8 @@ static void act(struct raw *r, struct session *s)
         ask_to_begin(r, s);
     else if (world_draw(w, 99) < w->plan.tricks_percent && begin_trick(r, s))
         return;
+    else if (s->past_count > 0 && fault_strikes(w, FAULT_FLOOD, 5))
+        flood(r, s);
     else if (rng_chance(&w->rng, 150))
         ask_end(r, s);
     else if (rng_chance(&w->rng, 150))

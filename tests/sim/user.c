@@ -503,6 +503,13 @@ static void act(struct user *u)
     else if (u->flight < FLIGHT_MAX)
         for (uint64_t i = world_draw(w, w->plan.batch_max); i > 0; i--)
             begin_append(u, at, false);
+    if (u->flight > 0 && fault_strikes(w, FAULT_DIES_SENT, 4)) {
+        drain(u);
+        user_crash(u);
+    } else if (fault_strikes(w, FAULT_RECONNECT, 10)) {
+        /* As libzmq does it, unasked: answers to the old ones go nowhere. */
+        u->life++;
+    }
 }
 
 /* The end's work: an acknowledged append on each stream, and all of it read. */
@@ -539,8 +546,13 @@ void user_event(struct user *u, const struct event *e)
         mesh_receive(w, e, mesh_user(u->index), &size, &from, &link);
     if (data == NULL)
         return;
-    if (e->life != u->life) {
+    bool is_former = e->life != u->life;
+    bool dies =
+        !is_former && u->flight > 0 && fault_strikes(w, FAULT_DIES_UNREAD, 2);
+    if (is_former || dies) {
         mem_free(data);
+        if (dies)
+            user_crash(u);
         return;
     }
     uint64_t handle = buffers_add(&u->buffers, data, size);

@@ -49,7 +49,8 @@ struct node_timing {
     uint32_t orphan_ms;          /* no leader for this long: ask the members */
     uint32_t unstored_age_ms;    /* lazy rows are never older */
     uint32_t stop_ms;            /* handing over at a stop */
-    uint32_t back_after_ms;      /* contact before who is out is up again */
+    uint32_t back_after_ms;      /* contact before who is out is up again;
+                                    out-after, if that is less */
 };
 struct node_timing node_timing_default(void);
 

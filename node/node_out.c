@@ -143,6 +143,15 @@ void node_out_keep_rows(const struct node *n, struct record *next,
     }
 }
 
+/* A ring that gives up its dead in less than a minute takes them back as
+ * quickly. */
+static uint32_t back_after_ms(const struct node *n)
+{
+    return n->cfg.timing.back_after_ms < n->ring->out_after_ms
+               ? n->cfg.timing.back_after_ms
+               : n->ring->out_after_ms;
+}
+
 void node_out_judge(struct node *n, const struct group *g, struct record **next)
 {
     const struct config *config = raft_committed_config(g->raft);
@@ -160,8 +169,7 @@ void node_out_judge(struct node *n, const struct group *g, struct record **next)
                  "copies are made anew elsewhere",
                  n->ring->members[slots[i]].name, n->ring->out_after_ms / 1000);
     }
-    count = record_may_come_back(n->ring, n->cfg.timing.back_after_ms, contacts,
-                                 slots);
+    count = record_may_come_back(n->ring, back_after_ms(n), contacts, slots);
     for (uint32_t i = 0; i < count; i++) {
         record_see(copy_once(n, next), slots[i], SEEN_UP, n->wall_ms);
         node_out_keep_rows(n, *next, slots[i]);

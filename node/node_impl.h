@@ -312,6 +312,8 @@ struct node {
     size_t unstored_entries, unstored_bytes;
     uint64_t portion_at_ms; /* no portion is due by its age before */
     uint64_t walk_tick_ms;
+    uint32_t removed_count; /* replicas of ours, not told in the log yet */
+    uint64_t removed_ms;    /* the newest of them */
 
     uint32_t commit_us[256];
     uint64_t commits, dropped, appends, reads;

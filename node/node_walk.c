@@ -281,9 +281,11 @@ void node_walk_removed(struct node *n, struct peer *p, const struct frame *f)
         n->dropped++;
         return;
     }
-    node_log(n, NODE_INFO, "group %u: replica %llu was removed, says node %s",
+    node_log(n, NODE_DEBUG, "group %u: replica %llu was removed, says node %s",
              g->id, (unsigned long long)g->self.added,
              n->record->members[p->slot].name);
+    n->removed_count++;
+    n->removed_ms = n->now_ms;
     uint64_t least = tombstone_of(g->self, &f->removed);
     n->tombstones[g->id] = least;
     n->incarnations[g->id] = g->incarnation;
@@ -385,8 +387,20 @@ void node_walk_created(struct node *n, const struct extra *x)
     reply_invite(n, x->invited_by, &x->invite, ERR_OK);
 }
 
+/* One line for a table's change, once it has come to rest. */
+static void tell_removed(struct node *n)
+{
+    if (n->removed_count == 0 || !node_has_timed_out(n->now_ms, n->removed_ms,
+                                                     n->cfg.timing.election_ms))
+        return;
+    node_log(n, NODE_INFO, "%u replicas were removed here: others keep them",
+             n->removed_count);
+    n->removed_count = 0;
+}
+
 void node_walk_tick(struct node *n)
 {
+    tell_removed(n);
     for (uint32_t i = 0; i < n->group_count; i++) {
         struct group *g = n->groups[i];
         if (g == NULL)

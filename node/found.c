@@ -206,6 +206,19 @@ static enum err make_folder(const struct node_config *c, char *reason)
     return folder_make(c->data.text, reason);
 }
 
+void found_store_reason(const struct node_config *c, enum err e, char *reason)
+{
+    if (e == ERR_TOO_LARGE)
+        (void)snprintf(reason, FOUND_REASON_SIZE,
+                       "cannot map %s of address space for %s: choose a "
+                       "smaller --map-size (map-size in its eddy.conf), or "
+                       "lift the limit (ulimit -v)",
+                       c->map_size.text, c->data.text);
+    else
+        (void)snprintf(reason, FOUND_REASON_SIZE, "%s: %s", c->data.text,
+                       err_text(e));
+}
+
 static enum err write_store(const struct node_config *c,
                             const struct store_founding *s, char *reason)
 {
@@ -213,10 +226,10 @@ static enum err write_store(const struct node_config *c,
     bool is_size = config_size(c->map_size.text, &cfg.map_bytes);
     ASSERT(is_size); /* make_folder has seen it */
     enum err e = store_lmdb_found(&cfg, s);
-    if (e != ERR_OK)
-        (void)snprintf(reason, FOUND_REASON_SIZE, "%s: %s", c->data.text,
-                       err_text(e));
-    return e;
+    if (e == ERR_OK)
+        return ERR_OK;
+    found_store_reason(c, e, reason);
+    return e == ERR_TOO_LARGE ? ERR_BAD_REQUEST : e;
 }
 
 static enum err write_cluster(const struct node_config *c,

@@ -30,6 +30,9 @@ NODISCARD enum err found_joiner(const struct node_config *c,
                                 const struct keys *join_key,
                                 struct founded *out, char *reason);
 
+/* The words for an error of store_lmdb_found or store_lmdb_open. */
+void found_store_reason(const struct node_config *c, enum err e, char *reason);
+
 /* The member that this folder stands for, as init or join fixed it. */
 NODISCARD enum err found_member(const struct node_config *c, struct id128 node,
                                 const struct keys *node_key, struct member *out,

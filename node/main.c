@@ -388,8 +388,9 @@ static int open_and_serve(const struct node_config *c, struct loop_cfg *l)
     if (e != ERR_OK) {
         if (e == ERR_DAMAGED)
             folder_mark_bad(c->data.text, "the store does not fit together");
-        (void)snprintf(reason, sizeof reason, "%s: %s", c->data.text,
-                       err_text(e));
+        found_store_reason(c, e, reason);
+        if (e == ERR_TOO_LARGE)
+            return fail(EXIT_USAGE, reason);
         return fail(e == ERR_IO ? EXIT_DISK : EXIT_FOLDER, reason);
     }
     struct peek p;

@@ -392,14 +392,15 @@ struct store_lmdb_cfg {
     void (*on_broken)(const char *why);
 };
 /* IN_USE: there is an environment already (one is never overwritten, not even
- * what a founding that was cut short has left: remove the folder); IO. The
- * folder must be there. Syncs the files and the folder. */
+ * what a founding that was cut short has left: remove the folder); TOO_LARGE:
+ * there is no room in the address space for such a map; IO. The folder must be
+ * there. Syncs the files and the folder. */
 NODISCARD enum err store_lmdb_found(const struct store_lmdb_cfg *cfg,
                                     const struct store_founding *f);
 /* NOT_FOUND: no environment in the folder; INCOMPATIBLE: a newer format;
  * DAMAGED: shorter than its own meta page says, or rows missing; IN_USE: open
  * in this process already (another process is kept out by the caller's
- * node.lock); IO. Never a second descriptor on the files.
+ * node.lock); TOO_LARGE as above; IO. Never a second descriptor on the files.
  * A page that the device cannot read is SIGBUS, here and in every call: the
  * caller's handler makes it the end of the folder. */
 NODISCARD enum err store_lmdb_open(const struct store_lmdb_cfg *cfg,

@@ -201,7 +201,7 @@ static enum err open_env(struct store_lmdb *s, uint64_t map_bytes)
         rc = mdb_env_set_maxreaders(s->env, READERS_MAX);
     if (rc == 0)
         rc = mdb_env_open(s->env, s->path, MDB_NOTLS, FILE_MODE);
-    return store_lmdb_err(rc);
+    return rc == ENOMEM ? ERR_TOO_LARGE : store_lmdb_err(rc);
 }
 
 static enum err open_dbs(struct store_lmdb *s, unsigned flags)
@@ -299,7 +299,7 @@ static enum err found(struct store_lmdb *s, uint64_t map_bytes,
     /* There was none before: what is there is ours, and half of it. */
     remove_file(s, "data.mdb");
     remove_file(s, "lock.mdb");
-    return ERR_IO;
+    return err == ERR_TOO_LARGE ? err : ERR_IO;
 }
 
 enum err store_lmdb_found(const struct store_lmdb_cfg *cfg,

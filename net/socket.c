@@ -224,10 +224,16 @@ enum err socket_bind(void *socket, const char *address, char *reason)
         return ERR_OK;
     int code = zmq_errno();
     bool is_in_use = code == EADDRINUSE;
-    (void)snprintf(reason, SOCKET_REASON_SIZE, "cannot listen on %s: %s; %s",
-                   address, zmq_strerror(code),
-                   is_in_use ? "another process does"
-                             : "name an IP address of this machine and a port");
+    if (is_in_use)
+        (void)snprintf(reason, SOCKET_REASON_SIZE,
+                       "cannot listen on %s: it is in use by another process; "
+                       "stop that one or choose another port",
+                       address);
+    else
+        (void)snprintf(reason, SOCKET_REASON_SIZE,
+                       "cannot listen on %s: %s; name an IP address of this "
+                       "machine and a port",
+                       address, zmq_strerror(code));
     return is_in_use ? ERR_IN_USE : ERR_IO;
 }
 

@@ -134,14 +134,19 @@ void eddy_poll(struct eddy *e)
     do_effects(e);
 }
 
-void eddy_step(struct eddy *e)
+static void step_until(struct eddy *e, uint64_t end_ms)
 {
     do_effects(e);
     uint64_t now = eddy_now(e);
-    uint64_t at = client_deadline(e->client);
+    uint64_t at = min_u64(client_deadline(e->client), end_ms);
     uint64_t wait = at > now ? min_u64(at - now, STEP_MS) : 0;
     links_wait(e->links, (int)wait, NULL, 0, NULL);
     eddy_poll(e);
+}
+
+void eddy_step(struct eddy *e)
+{
+    step_until(e, UINT64_MAX);
 }
 
 /* ---- operations -------------------------------------------------------- */
@@ -486,17 +491,25 @@ enum eddy_error eddy_ring_change(struct eddy *e,
     return eddy_do(e, &r, take_epoch, epoch_number);
 }
 
-struct status_wanted {
+struct status_round {
+    struct eddy *e;
     eddy_status_fn fn;
     void *context;
+    uint64_t end_ms;
+};
+struct status_wanted {
+    struct status_round *round;
     struct id128 node;
 };
 
 static void take_status(void *context, const struct client_result *r)
 {
     const struct status_wanted *wanted = context;
-    wanted->fn(wanted->context, wanted->node.bytes, (enum eddy_error)r->err,
-               r->bytes.data, r->err == ERR_OK ? r->bytes.size : 0);
+    struct status_round *round = wanted->round;
+    uint32_t wait_ms =
+        round->fn(round->context, wanted->node.bytes, (enum eddy_error)r->err,
+                  r->bytes.data, r->err == ERR_OK ? r->bytes.size : 0);
+    round->end_ms = min_u64(round->end_ms, eddy_now(round->e) + wait_ms);
 }
 
 enum eddy_error eddy_ring_status(struct eddy *e, uint32_t wait_ms,
@@ -506,19 +519,20 @@ enum eddy_error eddy_ring_status(struct eddy *e, uint32_t wait_ms,
     uint32_t count = record->member_count;
     struct status_wanted *wanted = mem_alloc((count + 1) * sizeof *wanted);
     struct op **ops = mem_alloc((count + 1) * sizeof(struct op *));
+    struct status_round round = {e, fn, context, UINT64_MAX};
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < count && err == ERR_OK; i++) {
         const struct member *m = &record->members[i];
         if (m->wanted == WANTED_LEFT)
             continue;
-        wanted[i] = (struct status_wanted){fn, context, m->node};
+        wanted[i] = (struct status_wanted){&round, m->node};
         struct client_request r = {
             .op = CLIENT_STATUS, .timeout_ms = wait_ms, .node = m->node};
         ops[i] = eddy_op_begin(e, &r, take_status, &wanted[i], &err);
     }
     for (uint32_t i = 0; i < count; i++) {
-        while (ops[i] != NULL && !ops[i]->is_done)
-            eddy_step(e);
+        while (ops[i] != NULL && !ops[i]->is_done && eddy_now(e) < round.end_ms)
+            step_until(e, round.end_ms);
         eddy_op_end(e, ops[i]);
     }
     mem_free(ops);

@@ -259,12 +259,15 @@ enum eddy_error eddy_ring_change(struct eddy *e,
                                  const struct change_request *request,
                                  const struct epoch *made_from,
                                  uint64_t *epoch_number);
-/* A member's view of itself, as net/status.h has it; borrowed for the call. */
-typedef void (*eddy_status_fn)(void *context, const uint8_t node[16],
-                               enum eddy_error error, const void *bytes,
-                               size_t size);
+/* A member's view of itself, as net/status.h has it; borrowed for the call.
+ * Returns for how many ms more those that have not answered yet are waited for
+ * at most: who knows from the answers that they are dead need not wait. */
+typedef uint32_t (*eddy_status_fn)(void *context, const uint8_t node[16],
+                                   enum eddy_error error, const void *bytes,
+                                   size_t size);
 /* Asks all members that have not left, at once; calls back once for each as it
- * answers, or with EDDY_TIMEOUT after wait_ms. */
+ * answers, or with EDDY_TIMEOUT after wait_ms; not for those that are waited
+ * for no more. */
 enum eddy_error eddy_ring_status(struct eddy *e, uint32_t wait_ms,
                                  eddy_status_fn fn, void *context);
 

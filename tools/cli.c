@@ -92,6 +92,17 @@ int cli_failed(const struct cli *cli, const struct eddy *e, enum eddy_error err,
                     reason, reason[0] != 0 ? ")" : "");
 }
 
+int cli_stream_failed(const struct cli *cli, const struct eddy *e,
+                      enum eddy_error err, const char *name)
+{
+    if (err != EDDY_NOT_FOUND)
+        return cli_failed(cli, e, err, name);
+    return cli_fail(cli, CLI_ABSENT, eddy_error_name(err),
+                    "there is no stream '%s' (eddy stream list shows those "
+                    "that there are)",
+                    name);
+}
+
 void cli_note(const struct cli *cli, const char *format, ...)
 {
     if (cli->is_quiet || cli->is_json)
@@ -200,6 +211,13 @@ uint64_t cli_now_ms(void)
 {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint64_t cli_wall_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_REALTIME, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 

@@ -77,6 +77,9 @@ int cli_fail(const struct cli *cli, int code, const char *error,
 /* A failed call of the library: what was tried, and why it failed. */
 int cli_failed(const struct cli *cli, const struct eddy *e, enum eddy_error err,
                const char *what);
+/* The same where a stream was opened by its name. */
+int cli_stream_failed(const struct cli *cli, const struct eddy *e,
+                      enum eddy_error err, const char *name);
 int cli_exit_of(enum eddy_error err);
 /* A note for people; not with -q or --json. */
 void cli_note(const struct cli *cli, const char *format, ...)
@@ -98,7 +101,8 @@ char *cli_duration(uint64_t ms, char text[CLI_TEXT_SIZE]);
 char *cli_time(uint64_t ms_since_1970, char text[CLI_TEXT_SIZE]);
 /* Names are bytes: what a terminal would obey is shown as '?'. */
 void cli_print_name(FILE *f, const char *name);
-uint64_t cli_now_ms(void); /* monotonic */
+uint64_t cli_now_ms(void);  /* monotonic */
+uint64_t cli_wall_ms(void); /* since 1970 */
 
 /* ---- JSON -------------------------------------------------------------- */
 

@@ -166,7 +166,7 @@ static int get_stream(struct get *g, struct eddy *e)
     struct eddy_stream s;
     enum eddy_error err = eddy_stream_open(e, g->name, &s);
     if (err != EDDY_OK)
-        return cli_failed(g->cli, e, err, g->name);
+        return cli_stream_failed(g->cli, e, err, g->name);
     g->out = g->path != NULL ? fopen(g->path, "wb") : stdout;
     if (g->out == NULL)
         return cli_fail(g->cli, CLI_USAGE, "IO", "cannot write to %s: %s",

@@ -214,13 +214,6 @@ static char standing(const struct member *m)
     return m->seen == SEEN_JOINING ? 'J' : 'N';
 }
 
-static uint64_t wall_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* Of all the partitions, in tenths of a percent: it keeps a copy of so many. */
 static uint32_t owned_per_mille(const struct cmd_view *v, uint32_t slot)
 {
@@ -261,7 +254,7 @@ static void text_member(const struct cmd_view *v, uint32_t slot, bool is_asked,
     const struct cmd_view_node *n = &v->nodes[slot];
     char node[9], used[CLI_TEXT_SIZE] = "-", space[CLI_TEXT_SIZE] = "-";
     char since[CLI_TEXT_SIZE], version[64] = "-", owns[16];
-    uint64_t now = wall_ms();
+    uint64_t now = cli_wall_ms();
     uint32_t owned = owned_per_mille(v, slot);
     cmd_view_short_id(m->node, node);
     if (n->has_answered) {
@@ -314,6 +307,16 @@ static void json_member(const struct cmd_view *v, uint32_t slot, bool is_asked,
     cli_json_close(j, '}');
 }
 
+/* What X means, and what to do. */
+static void note_out(const struct cli *cli, const struct cmd_view *v)
+{
+    struct cmd_view_finding found[CMD_VIEW_FINDINGS_MAX];
+    size_t count = cmd_view_findings(v, found);
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(found[i].code, "MEMBER_", 7) == 0)
+            cli_note(cli, "%s", found[i].text);
+}
+
 static int members(struct cli *cli, struct eddy *e)
 {
     enum eddy_error err;
@@ -342,6 +345,8 @@ static int members(struct cli *cli, struct eddy *e)
     if (cli->is_json) {
         cli_json_close(&j, ']');
         cli_json_end(&j);
+    } else {
+        note_out(cli, v);
     }
     cmd_view_free(v);
     return cli_flush(cli, CLI_DONE);

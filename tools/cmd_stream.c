@@ -96,7 +96,7 @@ static int info(struct cli *cli, struct eddy *e)
     struct eddy_stream s;
     enum eddy_error err = eddy_stream_open(e, cli->arguments[1], &s);
     if (err != EDDY_OK)
-        return cli_failed(cli, e, err, cli->arguments[1]);
+        return cli_stream_failed(cli, e, err, cli->arguments[1]);
     if (cli->is_json) {
         struct cli_json j;
         cli_json_begin(&j, stdout);

@@ -7,6 +7,9 @@
 #include "ring/swim.h"
 #include "tools/cli.h"
 
+/* Who is dead to the others may just have come back. */
+#define DEAD_ANSWER_MS 300u
+
 /* ---- taking it --------------------------------------------------------- */
 
 static void take_group(struct cmd_view *v, uint16_t slot,
@@ -25,23 +28,6 @@ static void take_group(struct cmd_view *v, uint16_t slot,
     at->has_leader = true;
     at->leader = slot;
     at->g = *g;
-}
-
-static void take_answer(void *context, const uint8_t node[16],
-                        enum eddy_error error, const void *bytes, size_t size)
-{
-    struct cmd_view *v = context;
-    struct id128 id;
-    memcpy(id.bytes, node, sizeof id.bytes);
-    uint16_t slot = record_slot(v->record, id);
-    if (slot == SLOT_NONE)
-        return; /* the record in use is newer than ours */
-    struct cmd_view_node *n = &v->nodes[slot];
-    n->is_denied = error == EDDY_DENIED;
-    if (error != EDDY_OK)
-        return;
-    buf_append(&n->bytes, bytes, size);
-    n->has_answered = status_read(span_buf(&n->bytes), &n->self) == ERR_OK;
 }
 
 /* What a node that answered says of groups and of the others. */
@@ -66,6 +52,50 @@ static void take_view(struct cmd_view *v, uint16_t slot)
     }
     if (n->self.confirmed_ms < v->confirmed_ms)
         v->confirmed_ms = n->self.confirmed_ms;
+}
+
+/* Whether all that have not answered are dead to most of those that have, and
+ * these are most of the members that are not out. */
+static bool only_dead_are_missing(const struct cmd_view *v)
+{
+    uint32_t in = 0, answered = 0;
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        in += v->nodes[i].is_asked && v->record->members[i].seen != SEEN_OUT;
+        answered += v->nodes[i].has_answered;
+    }
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        const struct cmd_view_node *n = &v->nodes[i];
+        if (n->is_asked && !n->has_answered && n->seen_dead <= answered / 2)
+            return false;
+    }
+    return answered > in / 2;
+}
+
+static void take_node(struct cmd_view *v, struct id128 id,
+                      enum eddy_error error, const void *bytes, size_t size)
+{
+    uint16_t slot = record_slot(v->record, id);
+    if (slot == SLOT_NONE)
+        return; /* the record in use is newer than ours */
+    struct cmd_view_node *n = &v->nodes[slot];
+    n->is_denied = error == EDDY_DENIED;
+    if (error != EDDY_OK)
+        return;
+    buf_append(&n->bytes, bytes, size);
+    n->has_answered = status_read(span_buf(&n->bytes), &n->self) == ERR_OK;
+    if (n->has_answered)
+        take_view(v, slot);
+}
+
+static uint32_t take_answer(void *context, const uint8_t node[16],
+                            enum eddy_error error, const void *bytes,
+                            size_t size)
+{
+    struct cmd_view *v = context;
+    struct id128 id;
+    memcpy(id.bytes, node, sizeof id.bytes);
+    take_node(v, id, error, bytes, size);
+    return only_dead_are_missing(v) ? DEAD_ANSWER_MS : UINT32_MAX;
 }
 
 static void count_rows(struct cmd_view *v)
@@ -112,6 +142,8 @@ struct cmd_view *cmd_view_take(struct eddy *e, uint32_t wait_ms,
     struct cmd_view *v = mem_alloc(sizeof *v);
     v->confirmed_ms = UINT64_MAX;
     *err = take_record(e, v);
+    for (uint16_t i = 0; *err == EDDY_OK && i < v->record->member_count; i++)
+        v->nodes[i].is_asked = v->record->members[i].wanted != WANTED_LEFT;
     if (*err == EDDY_OK)
         *err = eddy_ring_status(e, wait_ms, take_answer, v);
     if (*err == EDDY_OK && is_denied(v))
@@ -119,11 +151,6 @@ struct cmd_view *cmd_view_take(struct eddy *e, uint32_t wait_ms,
     if (*err != EDDY_OK) {
         cmd_view_free(v);
         return NULL;
-    }
-    for (uint16_t i = 0; i < v->record->member_count; i++) {
-        v->nodes[i].is_asked = v->record->members[i].wanted != WANTED_LEFT;
-        if (v->nodes[i].has_answered)
-            take_view(v, i);
     }
     count_rows(v);
     return v;
@@ -196,7 +223,8 @@ static void find_down(const struct cmd_view *v, struct findings *f)
     char names[160];
     for (uint32_t i = 0; i < v->record->member_count; i++) {
         const struct cmd_view_node *n = &v->nodes[i];
-        if (!n->is_asked || n->has_answered)
+        if (!n->is_asked || n->has_answered ||
+            v->record->members[i].seen == SEEN_OUT)
             continue;
         is_down[i] = true;
         count++;
@@ -228,6 +256,35 @@ static void find_drains(const struct cmd_view *v, struct findings *f)
         "%s: leaving; eddy ring why node says how far it is", names);
     add(f, "PLAN_STAGED", VIEW_NOTE, v->record->change_count, UINT64_MAX,
         "changes are staged: eddy ring plan shows them");
+}
+
+static void find_out(const struct cmd_view *v, struct findings *f)
+{
+    bool is_out[MEMBERS_MAX] = {false}, is_back[MEMBERS_MAX] = {false};
+    uint32_t out = 0, back = 0;
+    uint64_t since = UINT64_MAX;
+    char names[160];
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        const struct member *m = &v->record->members[i];
+        if (m->wanted == WANTED_LEFT || m->seen != SEEN_OUT)
+            continue;
+        is_back[i] = v->nodes[i].has_answered;
+        is_out[i] = !is_back[i];
+        back += is_back[i];
+        out += is_out[i];
+        if (is_out[i])
+            since = min_u64(since, m->seen_since_ms);
+    }
+    uint64_t now = cli_wall_ms();
+    name_members(v, is_out, names, sizeof names);
+    add(f, "MEMBER_OUT", VIEW_WARN, out, now - min_u64(now, since),
+        "%s: dead for too long, so its copies were made anew on others; start "
+        "eddyd there again and it is taken back",
+        names);
+    name_members(v, is_back, names, sizeof names);
+    add(f, "MEMBER_BACK", VIEW_WARN, back, UINT64_MAX,
+        "%s: out and in touch again; it is taken back once that has lasted",
+        names);
 }
 
 static uint32_t live_voters(const struct status_group *g)
@@ -332,6 +389,7 @@ size_t cmd_view_findings(const struct cmd_view *v, struct cmd_view_finding *out)
     find_groups(v, &f);
     find_down(v, &f);
     find_drains(v, &f);
+    find_out(v, &f);
     find_nodes(v, &f);
     add(&f, "INSECURE", VIEW_NOTE, v->record->is_insecure, UINT64_MAX,
         "an open cluster: whoever reaches a port may read, write and "

@@ -40,7 +40,8 @@ struct cmd_view {
     struct cmd_view_group groups[GROUPS_MAX];
 };
 
-/* Asks; members that do not answer within wait_ms are down to us. NULL: the
+/* Asks; members that do not answer within wait_ms are down to us, and those
+ * that most of the others see dead, sooner. NULL: the
  * record could not be had, *err and eddy_reason say why; or EDDY_DENIED: no
  * member lets this key look at it. */
 struct cmd_view *cmd_view_take(struct eddy *e, uint32_t wait_ms,

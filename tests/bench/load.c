@@ -12,6 +12,7 @@
 
 #define SPREAD_MS   60000u
 #define TIMEOUT_MS  20000u
+#define ANSWER_MS   1000u
 #define READ_BYTES  (64u << 20) /* what there is to read, of each size */
 #define QUICK_BYTES (16u << 20)
 
@@ -62,19 +63,21 @@ static unsigned count_leaders(const void *bytes, size_t size)
     return count;
 }
 
-static void take_status(void *context, const uint8_t node[16],
-                        enum eddy_error error, const void *bytes, size_t size)
+static uint32_t take_status(void *context, const uint8_t node[16],
+                            enum eddy_error error, const void *bytes,
+                            size_t size)
 {
     struct spread *s = context;
     struct status status;
     (void)node;
     if (error != EDDY_OK ||
         status_read(span_of(bytes, size), &status) != ERR_OK)
-        return;
+        return ANSWER_MS;
     unsigned leaders = count_leaders(bytes, size);
     s->answers++;
     s->leaders += leaders;
     s->most = leaders > s->most ? leaders : s->most;
+    return ANSWER_MS;
 }
 
 /* All partitions have three voters and a ready leader, a third at each. */
@@ -86,7 +89,7 @@ static bool is_spread(struct load *l)
     if (eddy_ring_record(l->e, true, &record, &size) != EDDY_OK)
         return false;
     eddy_free(record);
-    if (eddy_ring_status(l->e, 1000, take_status, &s) != EDDY_OK)
+    if (eddy_ring_status(l->e, ANSWER_MS, take_status, &s) != EDDY_OK)
         return false;
     return s.answers == RING_NODES && s.leaders == PARTITIONS_DEFAULT &&
            s.most <= PARTITIONS_DEFAULT / RING_NODES + 1;

@@ -56,8 +56,8 @@ refused "a timeout that is none" 2 'timeout' eddy get kept --timeout soon
 
 # ---- what is not there -------------------------------------------------------
 
-refused "get of an unknown stream" 7 'no stream|no such|NOT_FOUND|not found' eddy get nothing
-refused "info of an unknown stream" 7 'no stream|no such|NOT_FOUND|not found' \
+refused "get of an unknown stream" 7 "no stream 'nothing'.*stream list" eddy get nothing
+refused "info of an unknown stream" 7 "no stream 'nothing'.*stream list" \
     eddy stream info nothing
 refused "a segment behind the end" 7 'segments 0..30 only' eddy get kept 999999
 refused "no node at this address" 4 'no node answered.*eddyd' \
@@ -75,6 +75,10 @@ refused "init into a used folder" 78 'something in this folder.*choose another' 
     "$EDDYD" init --data used --listen "$LISTEN"
 refused "init over a node" 78 'something in this folder' \
     "$EDDYD" init --data n1 --listen "$LISTEN"
+refused "init with a map that has no room" 2 'smaller --map-size' \
+    "$EDDYD" init --data huge --listen "$LISTEN" --map-size 1000T
+check "and with a smaller one it does" \
+    "$EDDYD" init --data huge --listen "$LISTEN" --map-size 1G
 refused "join into a used folder" 78 'something in this folder' \
     "$EDDYD" join --data used --to "${CLIENT[1]}" --key "$JOIN" --listen "$LISTEN"
 check "what is in the used folder stays" grep -q mine used/letter
@@ -83,9 +87,9 @@ refused "run of a folder that others may enter" 78 'chmod 700' \
     bash -c "chmod 755 empty; exec '$EDDYD' run --data empty"
 
 stop_node 3
-refused "a client port in use" 69 'in use' \
+refused "a client port in use" 69 'in use by another.*another port' \
     "$EDDYD" run --data n3 --listen "${CLIENT[1]}" --peer-listen "${PEER[3]}"
-refused "a peer port in use" 69 'in use' \
+refused "a peer port in use" 69 'in use by another.*another port' \
     "$EDDYD" run --data n3 --peer-listen "${PEER[1]}"
 refused "an address of another machine" 69 'address|not' \
     "$EDDYD" run --data n3 --listen 192.0.2.1:7460 --peer-listen "${PEER[3]}"

@@ -220,6 +220,15 @@ static void hunt(struct faults *f)
                 f->hunt.is_of_handover ? "for who hands over" : "for leaders");
 }
 
+/* By users who may rush. */
+static bool is_used(const struct world *w, uint32_t group)
+{
+    bool is = false;
+    for (uint32_t i = 0; i < w->raw_count; i++)
+        is = is || raw_uses(w->raws[i], group);
+    return is;
+}
+
 static void rush_to(struct world *w, uint32_t group, const struct host *h)
 {
     for (uint32_t i = 0; i < w->raw_count; i++)
@@ -257,9 +266,9 @@ void faults_after(struct faults *f, struct host *h)
     if (!w->is_chaos || w->now_us >= hunted->until_us)
         return;
     bool has_begun = watch_has_begun(w->watch, hunted->group);
-    bool is_it = hunted->is_of_handover ? handed_over != 0 : has_begun;
+    bool is_it = hunted->is_of_handover ? is_used(w, handed_over) : has_begun;
     /* Asked before it knows what is committed. */
-    if (has_begun && rng_chance(&w->rng, 500))
+    if (has_begun && !hunted->is_of_handover && rng_chance(&w->rng, 500))
         rush_to(w, hunted->group, h);
     /* Some escape, or nobody would ever be there to go on. */
     if (!is_it || rng_chance(&w->rng, 250))

@@ -5,13 +5,14 @@
 
 #include "net/keys.h"
 #include "tests/sim/mesh.h"
+#include "tests/sim/watch.h"
 #include "tests/sim/strangers.h"
 
 #define SESSIONS      3u
 #define BATCH_MAX     64u
 #define BULK_NUMBERS  (PRODUCER_WINDOW + 200u)
 #define GIVE_UP_US    8000000u
-#define RUSH_US       150000u
+#define RUSH_US       400000u
 #define RUSH_EVERY_US 3000u
 #define FLOOD_BYTES   (512 * KIB) /* in one of its requests */
 
@@ -819,6 +820,14 @@ static void act(struct raw *r, struct session *s)
         new_batch(r, s);
 }
 
+bool raw_uses(const struct raw *r, uint32_t group)
+{
+    bool uses = false;
+    for (uint32_t i = 0; i < SESSIONS; i++)
+        uses = uses || r->sessions[i].group == group;
+    return uses;
+}
+
 void raw_rush(struct raw *r, uint32_t group, uint32_t host)
 {
     r->rush_group = group;
@@ -827,17 +836,24 @@ void raw_rush(struct raw *r, uint32_t group, uint32_t host)
     world_at(r->w, 0, EVENT_RAW, r->user, 0, 1, NULL);
 }
 
+/* Ends are asked of the one that is rushed to, appends go where they may be
+ * acknowledged meanwhile. */
 static void rush(struct raw *r)
 {
     struct world *w = r->w;
+    const struct host *newest = watch_leader(w->watch, r->rush_group);
     for (uint32_t i = 0; i < SESSIONS; i++) {
         struct session *s = &r->sessions[i];
         if (s->group != r->rush_group || !s->has_producer ||
             s->asked != ASKED_NOTHING)
             continue;
         bool is_asking = s->batch_count == 0 && rng_chance(&w->rng, 500);
-        s->leader = is_asking ? r->rush_host
-                              : (uint32_t)world_draw(w, w->host_count - 1);
+        if (is_asking)
+            s->leader = r->rush_host;
+        else if (newest != NULL && rng_chance(&w->rng, 700))
+            s->leader = newest->index;
+        else
+            s->leader = (uint32_t)world_draw(w, w->host_count - 1);
         if (is_asking)
             ask_end(r, s);
         else if (s->batch_count > 0)

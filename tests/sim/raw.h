@@ -16,6 +16,8 @@ void raw_event(struct raw *r, const struct event *e);
 /* For the next moments it is busy with one group: appends wherever it may, and
  * asks that host, whose successor may be leading already, where streams end. */
 void raw_rush(struct raw *r, uint32_t group, uint32_t host);
+/* One of its streams is the group's. */
+bool raw_uses(const struct raw *r, uint32_t group);
 /* Nothing under way, and no more to come (while healing). */
 bool raw_is_idle(const struct raw *r);
 

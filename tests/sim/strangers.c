@@ -1,6 +1,8 @@
 /* strangers.c - see strangers.h. */
 #include "tests/sim/strangers.h"
 
+#include "tests/sim/watch.h"
+
 #define KEPT           8u
 #define KEPT_LONG      2u /* of them: for the better part of a minute */
 #define KEPT_BYTES_MAX (16 * KIB)
@@ -240,8 +242,8 @@ bool strangers_is_void(struct strangers *s, const struct host *h,
         !id_equal(m->to, h->id) ||
         (m->kind != WIRE_PEER_CONTROL && m->kind != WIRE_PEER_ENTRIES))
         return true;
-    if (s->lives[h->index] != h->life)
-        memset(s->heard[h->index], 0, sizeof s->heard[h->index]);
+    for (uint32_t i = 0; s->lives[h->index] != h->life && i < HOSTS_MAX; i++)
+        s->heard[h->index][i] = watch_boot_seen(w->watch, h, i); /* S6C */
     s->lives[h->index] = h->life;
     uint64_t *heard = &s->heard[h->index][from->index];
     if (m->boot < *heard) /* T15 */

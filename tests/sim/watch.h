@@ -62,6 +62,9 @@ bool watch_may_lose(const struct watch *a, struct host *victim);
  * majority even so. *lost: how many entries go. */
 bool watch_may_forget(const struct watch *a, const struct host *h,
                       const struct watch_image *i, uint64_t *lost);
+/* The boot of another that this host's disk remembers; 0: none. */
+uint64_t watch_boot_seen(const struct watch *a, const struct host *h,
+                         uint32_t other);
 /* All others have it on their disks that the host has had this boot. */
 bool watch_all_know(const struct watch *a, const struct host *h, uint64_t boot);
 

@@ -183,6 +183,12 @@ void watch_boots(struct watch *a, const struct host *h, struct span row)
     }
 }
 
+uint64_t watch_boot_seen(const struct watch *a, const struct host *h,
+                         uint32_t other)
+{
+    return a->hosts[h->index].boots_seen[other];
+}
+
 bool watch_all_know(const struct watch *a, const struct host *h, uint64_t boot)
 {
     for (uint32_t i = 0; i < a->w->host_count; i++) {

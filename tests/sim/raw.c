@@ -8,13 +8,14 @@
 #include "tests/sim/watch.h"
 #include "tests/sim/strangers.h"
 
-#define SESSIONS      3u
-#define BATCH_MAX     64u
-#define BULK_NUMBERS  (PRODUCER_WINDOW + 200u)
-#define GIVE_UP_US    8000000u
-#define RUSH_US       400000u
-#define RUSH_EVERY_US 3000u
-#define FLOOD_BYTES   (512 * KIB) /* in one of its requests */
+#define SESSIONS         3u
+#define BATCH_MAX        64u
+#define BULK_NUMBERS     (PRODUCER_WINDOW + 200u)
+#define GIVE_UP_US       8000000u
+#define RUSH_US          400000u
+#define RUSH_EVERY_US    3000u
+#define RUSH_PATIENCE_US 40000u
+#define FLOOD_BYTES      (512 * KIB) /* in one of its requests */
 
 enum asked {
     ASKED_NOTHING,
@@ -836,31 +837,38 @@ void raw_rush(struct raw *r, uint32_t group, uint32_t host)
     world_at(r->w, 0, EVENT_RAW, r->user, 0, 1, NULL);
 }
 
-/* Ends are asked of the one that is rushed to, appends go where they may be
- * acknowledged meanwhile. */
+/* One has a successor: appends go there, ends are asked here, where it may not
+ * be known what was acknowledged there. Of one that has none ends are asked,
+ * for it may be the successor itself. */
+static void rush_session(struct raw *r, struct session *s,
+                         const struct host *newest)
+{
+    bool has_successor = newest != NULL && newest->index != r->rush_host;
+    if (s->asked != ASKED_NOTHING &&
+        r->w->now_us > s->sent_us + RUSH_PATIENCE_US)
+        time_out(r, s);
+    if (!s->has_producer || s->asked != ASKED_NOTHING)
+        return;
+    bool may_ask = s->batch_count == 0;
+    if (may_ask && (!has_successor || rng_chance(&r->w->rng, 500))) {
+        s->leader = r->rush_host;
+        ask_end(r, s);
+    } else if (has_successor) {
+        s->leader = newest->index;
+        if (may_ask)
+            new_batch(r, s);
+        else
+            send_batch(r, s);
+    }
+}
+
 static void rush(struct raw *r)
 {
     struct world *w = r->w;
     const struct host *newest = watch_leader(w->watch, r->rush_group);
-    for (uint32_t i = 0; i < SESSIONS; i++) {
-        struct session *s = &r->sessions[i];
-        if (s->group != r->rush_group || !s->has_producer ||
-            s->asked != ASKED_NOTHING)
-            continue;
-        bool is_asking = s->batch_count == 0 && rng_chance(&w->rng, 500);
-        if (is_asking)
-            s->leader = r->rush_host;
-        else if (newest != NULL && rng_chance(&w->rng, 700))
-            s->leader = newest->index;
-        else
-            s->leader = (uint32_t)world_draw(w, w->host_count - 1);
-        if (is_asking)
-            ask_end(r, s);
-        else if (s->batch_count > 0)
-            send_batch(r, s);
-        else
-            new_batch(r, s);
-    }
+    for (uint32_t i = 0; i < SESSIONS; i++)
+        if (r->sessions[i].group == r->rush_group)
+            rush_session(r, &r->sessions[i], newest);
     if (w->now_us < r->rush_until_us && !w->is_healing)
         world_at(w, RUSH_EVERY_US, EVENT_RAW, r->user, 0, 1, NULL);
 }

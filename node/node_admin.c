@@ -238,7 +238,7 @@ void node_admin_change(struct node *n, uint64_t connection, uint64_t number,
                          .made_from = r->epoch,
                          .request = r->change};
     const struct proposal_answer *first = find_answer(n, r->change.proposal);
-    if (first != NULL) {
+    if (first != NULL && RULE(T26)) {
         answer_judged(n, &c, first);
         return;
     }

@@ -66,6 +66,8 @@
     X(RECONNECT, 600, "connections that come back as others")                  \
     X(USER_DIES, 600, "users die and come back")                               \
     X(DIES_SENT, 600, "... right after they have sent appends")                \
+    X(OPERATOR, 500, "members whose weight is changed")                        \
+    X(LOST_ANSWER, 800, "changes of the ring proposed again when answered")    \
     X(DIES_UNREAD, 600, "... as the answer arrives")
 
 #define FAULT_KINDS_HOSTS(X)                                                   \

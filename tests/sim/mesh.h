@@ -46,6 +46,8 @@ struct line {
 
 /* Whoever asks from a connection that is no user's: nobody hears the answer. */
 #define MESH_NOBODY (USERS_MAX - 1)
+/* Who changes the ring (operator.h). */
+#define MESH_OPERATOR (USERS_MAX - 2)
 
 static inline uint32_t mesh_host(uint32_t host)
 {

@@ -10,6 +10,7 @@
 #include "tests/sim/faults.h"
 #include "tests/sim/final.h"
 #include "tests/sim/mesh.h"
+#include "tests/sim/operator.h"
 #include "tests/sim/processes.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/strangers.h"
@@ -49,6 +50,7 @@ struct world *world_new(uint64_t seed, const struct world_cfg *cfg)
     w->mesh = mesh_new(w);
     w->strangers = strangers_new(w);
     w->faults = faults_new(w);
+    w->operator= operator_new(w);
     for (uint32_t i = 0; i < w->plan.hosts; i++)
         w->hosts[w->host_count++] = host_new(w, i);
     w->core = world_all(w);
@@ -78,6 +80,7 @@ void world_free(struct world *w)
     }
     heap_free(&w->events);
     faults_free(w->faults);
+    operator_free(w->operator);
     strangers_free(w->strangers);
     mesh_free(w->mesh);
     ops_free(w->ops);
@@ -194,6 +197,8 @@ static void user_or_raw(struct world *w, const struct event *e)
 {
     if (e->kind == EVENT_RESPONSE && e->who == MESH_NOBODY)
         mesh_drop(e->data);
+    else if (e->who == MESH_OPERATOR)
+        operator_event(w->operator, e);
     else if (e->who < w->raw_count)
         raw_event(w->raws[e->who], e);
     else
@@ -363,6 +368,7 @@ static void run_chaos(struct world *w)
     w->is_chaos = true;
     uint64_t end = w->now_us + w->plan.chaos_ms * 1000;
     faults_schedule(w->faults, w->plan.chaos_ms);
+    operator_begin(w->operator);
     for (uint32_t i = w->host_count - w->plan.late_hosts; i < w->host_count;
          i++) {
         fault_count(w, FAULT_JOIN_LATE);

@@ -105,6 +105,7 @@ struct watch;
 struct twin;
 struct ops;
 struct faults;
+struct operator;
 struct mesh;
 struct strangers;
 
@@ -133,6 +134,7 @@ struct world {
     struct twin *twin;
     struct ops *ops;
     struct faults *faults;
+    struct operator* operator;
 };
 
 struct world *world_new(uint64_t seed, const struct world_cfg *cfg);

@@ -36,15 +36,23 @@ static enum err note_replica(void *ctx, const struct store_replica *r)
         .runs =
             mem_copy(r->raft.runs, r->raft.run_count * sizeof *r->raft.runs),
         .run_count = r->raft.run_count,
+        .is_installing = r->is_installing,
+        .streams = r->group == 0 ? NULL : streams_new(),
     };
     return ERR_OK;
 }
 
-static enum err pass_row(void *ctx, uint32_t group, struct span key,
+/* A replica comes before its rows. */
+static enum err note_row(void *ctx, uint32_t group, struct span key,
                          struct span value)
 {
-    (void)ctx, (void)group, (void)key, (void)value;
-    return ERR_OK;
+    struct audit *a = ctx;
+    for (size_t i = 0; i < a->count; i++)
+        if (a->replicas[i].group == group && group != 0)
+            return streams_load(a->replicas[i].streams, key, value) == ERR_OK
+                       ? ERR_OK
+                       : ERR_DAMAGED;
+    return group == 0 ? ERR_OK : ERR_DAMAGED;
 }
 
 static enum err pass_entry(void *ctx, uint32_t group, struct span manifest)
@@ -68,7 +76,7 @@ enum err audit_read(struct store *s, struct audit *out)
         .folder = note_folder,
         .record = pass_record,
         .replica = note_replica,
-        .row = pass_row,
+        .row = note_row,
         .entry = pass_entry,
         .tombstone = pass_tombstone,
     };
@@ -80,8 +88,11 @@ enum err audit_read(struct store *s, struct audit *out)
 
 void audit_free(struct audit *a)
 {
-    for (size_t i = 0; i < a->count; i++)
+    for (size_t i = 0; i < a->count; i++) {
         mem_free(a->replicas[i].runs);
+        if (a->replicas[i].streams != NULL)
+            streams_free(a->replicas[i].streams);
+    }
     mem_free(a->replicas);
     *a = (struct audit){0};
 }
@@ -107,18 +118,18 @@ static enum err visit_result(const struct log_result *r, entry_fn fn, void *ctx)
     return ERR_OK;
 }
 
-/* Each entry up to `to`, in order. */
+/* Each entry behind `index`, in order. */
 static enum err visit_log(struct store_reader *reader,
-                          const struct audit_replica *r, uint64_t to,
+                          const struct audit_replica *r, uint64_t index,
                           entry_fn fn, void *ctx)
 {
-    uint64_t next = r->base_index + 1;
-    while (next <= to) {
+    uint64_t next = index + 1;
+    while (next <= r->last_index) {
         struct log_ticket ticket = {
             .group = r->group,
             .incarnation = r->incarnation,
             .first = next,
-            .last = to,
+            .last = r->last_index,
             .bytes_max = READ_BYTES,
             .runs = r->runs,
             .run_count = r->run_count,
@@ -142,7 +153,7 @@ struct replay {
     struct streams *streams;
     struct verdict *verdicts;
     struct buf images;
-    audit_segment_fn on_segment; /* NULL: nobody listens */
+    audit_segment_fn on_segment;
     void *ctx;
 };
 
@@ -181,37 +192,100 @@ static enum err replay_entry(void *ctx, struct span manifest,
         return ERR_DAMAGED;
     buf_clear(&p->images);
     enum err err = streams_apply(p->streams, manifest, p->verdicts, &p->images);
-    if (err == ERR_OK && header.kind == ENTRY_COMMANDS && p->on_segment != NULL)
+    if (err == ERR_OK && header.kind == ENTRY_COMMANDS)
         tell_segments(p, manifest, payload);
     return err;
 }
 
-static struct replay replay_new(audit_segment_fn on_segment, void *ctx)
+/* ---- what is stored ---------------------------------------------------- */
+
+typedef void (*stored_fn)(void *ctx, const struct stream_info *info,
+                          const struct segments_result *some);
+
+static enum err visit_stream(struct store_reader *reader,
+                             const struct audit_replica *r,
+                             const struct stream_info *info, stored_fn fn,
+                             void *ctx)
 {
-    return (struct replay){
-        .streams = streams_new(),
+    uint64_t next = info->first_seq;
+    while (next < info->next_seq) {
+        struct segments_ticket ticket = {
+            .group = r->group,
+            .incarnation = r->incarnation,
+            .stream = info->id,
+            .from_seq = next,
+            .end_seq = info->next_seq,
+            .count_max = SEGMENTS_MAX,
+            .bytes_max = READ_BYTES,
+        };
+        struct segments_result result;
+        store_read_segments(reader, &ticket, &result);
+        fn(ctx, info, &result);
+        next += result.count;
+        enum err err = result.err;
+        if (err == ERR_OK && result.count == 0)
+            err = ERR_DAMAGED;
+        store_segments_free(&result);
+        if (err != ERR_OK)
+            return err;
+    }
+    return ERR_OK;
+}
+
+/* Each stream, by name. */
+static enum err visit_streams(struct store_reader *reader,
+                              const struct audit_replica *r, stored_fn fn,
+                              void *ctx)
+{
+    struct stream_info infos[LISTED_MAX];
+    struct buf after = {0};
+    enum err err = ERR_OK;
+    size_t count;
+    do {
+        count = streams_list(r->streams, span_of(NULL, 0), span_buf(&after),
+                             infos, LISTED_MAX);
+        for (size_t i = 0; err == ERR_OK && i < count; i++)
+            err = visit_stream(reader, r, &infos[i], fn, ctx);
+        buf_clear(&after);
+        if (count > 0)
+            buf_append(&after, infos[count - 1].name.data,
+                       infos[count - 1].name.size);
+    } while (err == ERR_OK && count == LISTED_MAX);
+    buf_free(&after);
+    return err;
+}
+
+static void tell_stored(void *ctx, const struct stream_info *info,
+                        const struct segments_result *some)
+{
+    const struct replay *p = ctx;
+    size_t at = 0;
+    for (uint32_t i = 0; i < some->count; i++) {
+        const struct segment_meta *m = &some->metas[i];
+        p->on_segment(p->ctx, &(struct audit_segment){
+                                  info->name, m->seq,
+                                  span_of(some->payload.data + at, m->size)});
+        at += m->size;
+    }
+}
+
+enum err audit_segments(struct store_reader *reader,
+                        const struct audit_replica *r,
+                        audit_segment_fn on_segment, void *ctx)
+{
+    if (r->group == 0 || r->is_installing)
+        return ERR_OK;
+    struct replay p = {
+        .streams = r->streams,
         .verdicts = mem_alloc(ENTRY_COMMANDS_MAX * sizeof(struct verdict)),
         .on_segment = on_segment,
         .ctx = ctx,
     };
-}
-
-static void replay_free(struct replay *p)
-{
-    streams_free(p->streams);
-    mem_free(p->verdicts);
-    buf_free(&p->images);
-}
-
-enum err audit_replay(struct store_reader *reader,
-                      const struct audit_replica *r, uint64_t to,
-                      audit_segment_fn on_segment, void *ctx)
-{
-    if (r->group == 0)
-        return ERR_OK;
-    struct replay p = replay_new(on_segment, ctx);
-    enum err err = visit_log(reader, r, to, replay_entry, &p);
-    replay_free(&p);
+    enum err err = visit_streams(reader, r, tell_stored, &p);
+    if (err == ERR_OK)
+        err = visit_log(reader, r, r->applied_index, replay_entry, &p);
+    mem_free(p.verdicts);
+    buf_free(&p.images);
     return err;
 }
 
@@ -239,78 +313,28 @@ static void print_meta(struct buf *out, const struct segment_meta *m)
     buf_append(out, words, sizeof words);
 }
 
-static enum err print_stream(struct store_reader *reader,
-                             const struct audit_replica *r,
-                             const struct stream_info *info, struct buf *out)
+static void print_stored(void *ctx, const struct stream_info *info,
+                         const struct segments_result *some)
 {
-    uint64_t next = info->first_seq;
-    while (next < info->next_seq) {
-        struct segments_ticket ticket = {
-            .group = r->group,
-            .incarnation = r->incarnation,
-            .stream = info->id,
-            .from_seq = next,
-            .end_seq = info->next_seq,
-            .count_max = SEGMENTS_MAX,
-            .bytes_max = READ_BYTES,
-        };
-        struct segments_result result;
-        store_read_segments(reader, &ticket, &result);
-        for (uint32_t i = 0; i < result.count; i++)
-            print_meta(out, &result.metas[i]);
-        put_hash(out, span_buf(&result.attributes));
-        put_hash(out, span_buf(&result.payload));
-        next += result.count;
-        enum err err = result.err;
-        if (err == ERR_OK && result.count == 0)
-            err = ERR_DAMAGED;
-        store_segments_free(&result);
-        if (err != ERR_OK)
-            return err;
-    }
-    return ERR_OK;
-}
-
-static enum err print_streams(struct store_reader *reader,
-                              const struct audit_replica *r,
-                              struct streams *streams, struct buf *out)
-{
-    struct stream_info infos[LISTED_MAX];
-    struct buf after = {0};
-    enum err err = ERR_OK;
-    size_t count;
-    do {
-        count = streams_list(streams, span_of(NULL, 0), span_buf(&after), infos,
-                             LISTED_MAX);
-        for (size_t i = 0; err == ERR_OK && i < count; i++) {
-            put_hash(out, infos[i].name);
-            err = print_stream(reader, r, &infos[i], out);
-        }
-        buf_clear(&after);
-        if (count > 0)
-            buf_append(&after, infos[count - 1].name.data,
-                       infos[count - 1].name.size);
-    } while (err == ERR_OK && count == LISTED_MAX);
-    buf_free(&after);
-    return err;
+    put_hash(ctx, info->name);
+    for (uint32_t i = 0; i < some->count; i++)
+        print_meta(ctx, &some->metas[i]);
+    put_hash(ctx, span_buf(&some->attributes));
+    put_hash(ctx, span_buf(&some->payload));
 }
 
 static enum err print_replica(struct store_reader *reader,
                               const struct audit_replica *r, struct buf *out,
                               const char **place)
 {
+    if (r->is_installing)
+        return ERR_OK;
     *place = "a log";
-    enum err err = visit_log(reader, r, r->last_index, print_entry, out);
+    enum err err = visit_log(reader, r, r->base_index, print_entry, out);
     if (err != ERR_OK || r->group == 0)
         return err;
-    *place = "a replayed log";
-    struct replay p = replay_new(NULL, NULL);
-    err = visit_log(reader, r, r->applied_index, replay_entry, &p);
     *place = "a stream";
-    if (err == ERR_OK)
-        err = print_streams(reader, r, p.streams, out);
-    replay_free(&p);
-    return err;
+    return visit_streams(reader, r, print_stored, out);
 }
 
 static size_t line_end(struct span text, size_t at)

@@ -1,5 +1,5 @@
 /* audit.h - all that a store holds, read as a stranger would: through its
- * table alone, from the first entry of each log on.
+ * table alone.
  *
  * Two stores hold the same exactly if their fingerprints are equal: whatever
  * store_load tells, each log entry with its payload, and each segment of each
@@ -18,6 +18,8 @@ struct audit_replica {
     uint64_t applied_index;
     struct raft_term_run *runs;
     size_t run_count;
+    bool is_installing;      /* then nothing can be read of it */
+    struct streams *streams; /* as stored; NULL: group 0 */
 };
 struct audit {
     struct store_folder folder;
@@ -28,20 +30,21 @@ struct audit {
 NODISCARD enum err audit_read(struct store *s, struct audit *out);
 void audit_free(struct audit *a);
 
-/* A segment as the log of a replica has it. */
+/* A segment as a replica has it. */
 struct audit_segment {
     struct span stream; /* its name */
     uint64_t seq;
     struct span bytes;
 };
 typedef void (*audit_segment_fn)(void *ctx, const struct audit_segment *s);
-/* Applies a replica's log up to an index to an empty state machine, and tells
- * of each segment that this appends. Group 0 is passed over. The errors are
- * those of store_read_log and streams_apply; DAMAGED if an entry makes no
- * sense. */
-NODISCARD enum err audit_replay(struct store_reader *reader,
-                                const struct audit_replica *r, uint64_t to,
-                                audit_segment_fn on_segment, void *ctx);
+/* Tells of each segment that is stored as applied, and of each that the rest of
+ * the log appends if all of it is applied, which is done here: once a replica.
+ * Group 0 and who is being installed are passed over. The errors are those of
+ * store_read_segments, store_read_log and streams_apply; DAMAGED if an entry
+ * makes no sense. */
+NODISCARD enum err audit_segments(struct store_reader *reader,
+                                  const struct audit_replica *r,
+                                  audit_segment_fn on_segment, void *ctx);
 
 struct audit_print {
     struct hash128 node;   /* ids, boot, peers' boots, the ring record */

@@ -117,7 +117,7 @@ static enum err read_replicas(struct node_held *h, struct store *s,
         h->last[r->group].index = r->last_index;
         if (r->run_count > 0)
             h->last[r->group].term = r->runs[r->run_count - 1].term;
-        err = audit_replay(reader, r, r->last_index, note_segment, h);
+        err = audit_segments(reader, r, note_segment, h);
     }
     store_reader_close(reader);
     return err;

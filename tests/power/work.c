@@ -6,6 +6,7 @@
 
 #define EXIT_FAILED_COMMIT 74
 #define EXIT_LOST          3
+#define INSTALL_BYTES      30000u
 
 bool work_mark_of(const struct tape_event *e, struct work_mark *out)
 {
@@ -32,8 +33,11 @@ struct work *work_new(uint64_t seed)
     w->model = store_model_new(&f, rig_resolve, &w->bytes);
     w->batch.commands = w->commands;
     for (uint32_t g = 0; g < WORK_GROUPS; g++) {
-        w->groups[g] = (struct work_group){
-            .is_live = true, .incarnation = 1, .added = 1, .term = 1};
+        w->groups[g] = (struct work_group){.state = WORK_LIVE,
+                                           .incarnation = 1,
+                                           .added = 1,
+                                           .term = 1,
+                                           .base = 1};
         rig_core_init(&w->groups[g].core, true);
     }
     print_model(w);
@@ -43,6 +47,8 @@ struct work *work_new(uint64_t seed)
 void work_free(struct work *w)
 {
     store_close(w->model);
+    store_blob_free(&w->install.blob);
+    store_rows_free(&w->install.rows);
     for (uint32_t g = 0; g < WORK_GROUPS; g++)
         rig_core_free(&w->groups[g].core, &w->pool);
     item_pool_free(&w->pool);
@@ -58,6 +64,20 @@ struct store_lmdb_cfg work_cfg(const char *folder, struct work *w)
 }
 
 /* ---- commands ---------------------------------------------------------- */
+
+static uint32_t draw_group(struct work *w)
+{
+    return 1 + (uint32_t)rng_below(&w->chance, WORK_PARTITIONS);
+}
+
+/* For a slice of it. */
+static uint64_t keep_bytes(struct rig_bytes *b, struct span s)
+{
+    b->bufs = mem_resize(b->bufs, (b->count + 1) * sizeof *b->bufs);
+    b->bufs[b->count] = (struct buf){0};
+    buf_append(&b->bufs[b->count], s.data, s.size);
+    return ++b->count;
+}
 
 static struct store_command *add(struct work *w, enum store_kind kind,
                                  uint32_t group)
@@ -179,27 +199,151 @@ static void add_portion(struct work *w, uint32_t group)
         rig_core_portion(core, group, g->incarnation, to);
 }
 
+/* Behind an entry that is stored as applied (T24). */
+static void add_cut(struct work *w, uint32_t group)
+{
+    struct work_group *g = &w->groups[group];
+    uint64_t stored = g->core.stored_index;
+    if (stored <= g->base)
+        return;
+    g->base += 1 + rng_below(&w->chance, stored - g->base);
+    add(w, STORE_CUT, group)->index = g->base;
+}
+
+static struct store_command *add_create(struct work *w, uint32_t group)
+{
+    w->groups[group].incarnation++;
+    struct store_command *c = add(w, STORE_CREATE, group);
+    c->added = ++w->groups[group].added;
+    return c;
+}
+
+static void add_tombstone(struct work *w, uint32_t group)
+{
+    struct work_group *g = &w->groups[group];
+    add(w, STORE_TOMBSTONE, group)->added = g->added;
+    g->state = WORK_GONE;
+    if (w->install.group == group)
+        w->install.group = 0;
+}
+
 /* Drops the replica, or makes the next one of this group. */
 static void add_turn_over(struct work *w, uint32_t group)
 {
     struct work_group *g = &w->groups[group];
-    if (g->is_live) {
-        add(w, STORE_TOMBSTONE, group)->added = g->added;
-        rig_core_free(&g->core, &w->pool);
-        rig_core_init(&g->core, false);
-    } else {
-        g->incarnation++;
-        add(w, STORE_CREATE, group)->added = ++g->added;
+    if (g->state != WORK_GONE) {
+        add_tombstone(w, group);
+        return;
     }
-    g->is_live = !g->is_live;
+    (void)add_create(w, group);
+    rig_core_free(&g->core, &w->pool);
+    rig_core_init(&g->core, false);
+    g->base = 0;
+    g->state = WORK_LIVE;
 }
 
 static void add_sweep(struct work *w, uint32_t group)
 {
     const struct work_group *g = &w->groups[group];
     struct store_command *c = add(w, STORE_SWEEP, group);
-    c->incarnation = g->is_live ? g->incarnation - 1 : g->incarnation;
+    c->incarnation =
+        g->state == WORK_GONE ? g->incarnation : g->incarnation - 1;
     c->count = 1 + (uint32_t)rng_below(&w->chance, 200);
+}
+
+/* ---- installing -------------------------------------------------------- */
+
+static void begin_install(struct work *w)
+{
+    uint32_t group = 1, source = draw_group(w);
+    const struct work_group *from = &w->groups[source];
+    while (group < WORK_GROUPS && w->groups[group].state != WORK_GONE)
+        group++;
+    if (group == WORK_GROUPS || from->state != WORK_LIVE)
+        return;
+    add_create(w, group)->is_installing = true;
+    w->groups[group].state = WORK_INSTALLING;
+    w->install.group = group;
+    w->install.source = source;
+    w->install.source_incarnation = from->incarnation;
+    w->install.has_blob = false;
+    w->install.cursor = (struct store_cursor){0};
+}
+
+static enum err add_blob(struct work *w, struct store_reader *reader)
+{
+    struct work_install *in = &w->install;
+    struct blob_ticket t = {.group = in->source,
+                            .incarnation = in->source_incarnation};
+    store_blob_free(&in->blob);
+    store_read_blob(reader, &t, &in->blob);
+    if (in->blob.err != ERR_OK)
+        return in->blob.err;
+    in->images = span_buf(&in->blob.images);
+    in->has_blob = true;
+    struct store_command *c = add(w, STORE_BLOB, in->group);
+    c->images = &in->images;
+    c->image_count = 1;
+    c->config = &in->blob.config;
+    c->index = in->blob.index;
+    c->term = in->blob.term;
+    c->digest = in->blob.digest;
+    return ERR_OK;
+}
+
+static struct store_cursor end_of(const struct rows_result *rows)
+{
+    struct moved_iter it;
+    struct moved_row m = {0};
+    moved_begin(&it, span_buf(&rows->rows));
+    while (moved_next(&it, &m))
+        continue;
+    return (struct store_cursor){m.row.stream, m.row.first_seq + m.row.count};
+}
+
+static enum err add_rows(struct work *w, struct store_reader *reader)
+{
+    struct work_install *in = &w->install;
+    struct rows_ticket t = {.group = in->source,
+                            .incarnation = in->source_incarnation,
+                            .from = in->cursor,
+                            .index = in->blob.index,
+                            .bytes_max = INSTALL_BYTES};
+    store_rows_free(&in->rows);
+    store_read_rows(reader, &t, &in->rows);
+    if (in->rows.err != ERR_OK)
+        return in->rows.err;
+    if (in->rows.count == 0) {
+        (void)add(w, STORE_INSTALLED, in->group);
+        w->groups[in->group].state = WORK_INSTALLED;
+        in->group = 0;
+        return ERR_OK;
+    }
+    in->cursor = end_of(&in->rows);
+    struct store_command *c = add(w, STORE_ROWS, in->group);
+    c->bytes = span_buf(&in->rows.rows);
+    c->cursor = in->cursor;
+    uint32_t size = (uint32_t)in->rows.payload.size;
+    if (size > 0)
+        c->payload = (struct slice){
+            keep_bytes(&w->bytes, span_buf(&in->rows.payload)), 0, size};
+    return ERR_OK;
+}
+
+/* One step, from what the model held before this batch. A source that is gone
+ * is the end of it. */
+static void add_install(struct work *w)
+{
+    struct work_install *in = &w->install;
+    if (in->group == 0) {
+        begin_install(w);
+        return;
+    }
+    struct store_reader *reader = store_reader_open(w->model);
+    enum err err = in->has_blob ? add_rows(w, reader) : add_blob(w, reader);
+    store_reader_close(reader);
+    if (err != ERR_OK)
+        add_tombstone(w, in->group);
 }
 
 /* ---- batches ----------------------------------------------------------- */
@@ -210,13 +354,9 @@ typedef void (*add_fn)(struct work *w, uint32_t group);
 static void add_for_some(struct work *w, uint32_t per_mille, add_fn fn)
 {
     for (uint32_t g = 1; g < WORK_GROUPS; g++)
-        if (w->groups[g].is_live && rng_chance(&w->chance, per_mille))
+        if (w->groups[g].state == WORK_LIVE &&
+            rng_chance(&w->chance, per_mille))
             fn(w, g);
-}
-
-static uint32_t draw_group(struct work *w)
-{
-    return 1 + (uint32_t)rng_below(&w->chance, WORK_PARTITIONS);
 }
 
 /* Hard state first, then the log, then what is lazy. Now and then nearly all
@@ -225,7 +365,7 @@ static void draw_batch(struct work *w)
 {
     uint32_t busy = rng_chance(&w->chance, 200) ? 900 : 200;
     add_for_some(w, rng_chance(&w->chance, 50) ? 1000 : 60, add_hard);
-    if (rng_chance(&w->chance, 60))
+    if (rng_chance(&w->chance, 80))
         add_turn_over(w, draw_group(w));
     add_for_some(w, 40, add_truncate);
     add_for_some(w, busy, add_append);
@@ -235,6 +375,9 @@ static void draw_batch(struct work *w)
     if (rng_chance(&w->chance, 40))
         add_bytes(w, STORE_BOOTS, &w->boots);
     add_for_some(w, 150, add_portion);
+    add_for_some(w, 40, add_cut);
+    if (rng_chance(&w->chance, w->install.group != 0 ? 600 : 150))
+        add_install(w);
     if (rng_chance(&w->chance, 100))
         add_sweep(w, draw_group(w));
 }

@@ -38,12 +38,30 @@ bool work_mark_of(const struct tape_event *e, struct work_mark *out);
 #define WORK_GROUPS     (WORK_PARTITIONS + 1u)
 #define WORK_BATCH_MAX  64u
 
+enum work_state {
+    WORK_GONE,       /* tombstoned, its rows perhaps not swept yet */
+    WORK_LIVE,       /* `core` plays it */
+    WORK_INSTALLING, /* from the rows of another group's replica */
+    WORK_INSTALLED,  /* so it stays: there is no core for it */
+};
 struct work_group {
+    enum work_state state;
     struct rig_core core;
-    bool is_live;
     uint32_t incarnation;
     uint64_t added;
     uint64_t term;
+    uint64_t base; /* of its log */
+};
+/* One at a time. */
+struct work_install {
+    uint32_t group;  /* 0: none is under way */
+    uint32_t source; /* as it was when it began: */
+    uint32_t source_incarnation;
+    bool has_blob;
+    struct blob_result blob;
+    struct span images;
+    struct store_cursor cursor;
+    struct rows_result rows; /* of the batch at hand */
 };
 
 struct work {
@@ -53,6 +71,7 @@ struct work {
     struct item_pool pool;
     struct store *model;
     struct work_group groups[WORK_GROUPS];
+    struct work_install install;
     uint64_t boot;
     struct store_command commands[WORK_BATCH_MAX];
     struct store_batch batch;

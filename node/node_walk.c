@@ -26,11 +26,20 @@ static bool is_calm(const struct node *n, struct id128 node)
                               n->cfg.timing.calm_ms);
 }
 
+static bool is_out(const struct node *n, struct id128 node)
+{
+    uint16_t slot = record_slot(n->record, node);
+    if (slot == SLOT_NONE)
+        return true;
+    const struct member *m = &n->record->members[slot];
+    return m->seen == SEEN_OUT || m->wanted == WANTED_LEFT;
+}
+
 static struct walk_replica view_of(const struct node *n, const struct group *g,
                                    struct replica r)
 {
     if (replica_equal(r, g->self))
-        return (struct walk_replica){true, true, true, false};
+        return (struct walk_replica){true, true, true, false, false};
     const struct raft_progress *p;
     size_t count = raft_followers(g->raft, &p);
     for (size_t i = 0; i < count; i++) {
@@ -42,9 +51,9 @@ static struct walk_replica view_of(const struct node *n, const struct group *g,
         bool is_matched =
             p[i].match > 0 && p[i].match + MATCHED_LAG >= raft_commit(g->raft);
         return (struct walk_replica){is_live, is_matched, is_calm(n, r.node),
-                                     p[i].is_lost};
+                                     p[i].is_lost, is_out(n, r.node)};
     }
-    return (struct walk_replica){0};
+    return (struct walk_replica){.is_out = is_out(n, r.node)};
 }
 
 static uint32_t row_nodes(const struct node *n, uint32_t group,

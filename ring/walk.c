@@ -114,9 +114,18 @@ static bool promote(const struct walk_view *v, const struct tally *t,
     return false;
 }
 
+/* Nobody waits for it any more: the ring's word, or a newer replica of the
+ * same node stands here. */
+static bool is_given_up(const struct walk_view *v, uint32_t i)
+{
+    return v->replicas[i].is_out || !is_newest(v->config, i);
+}
+
 /* A voter that does not answer and that the row does not want goes once its
  * successor has caught up; one that the row does want only if there are more
- * than enough (T14). */
+ * than enough (T14). One that is merely silent goes only then, too: its removal
+ * is in force as soon as it is in a log, and if another dies before it commits,
+ * the silent one's return would not help any more. */
 static bool remove_dead(const struct walk_view *v, const struct tally *t,
                         struct walk_step *out)
 {
@@ -129,7 +138,7 @@ static bool remove_dead(const struct walk_view *v, const struct tally *t,
             continue;
         if (replica_equal(m->replica, v->self))
             continue;
-        if (!is_surplus && is_wanted(v, i))
+        if (!is_surplus && (is_wanted(v, i) || !is_given_up(v, i)))
             continue;
         *out = step_of(WALK_REMOVE, m->replica,
                        "it does not answer, and its successor is there");

@@ -10,7 +10,9 @@
  *   caught-up learner .... PROMOTE (in pairs where one or two voters would
  *                          be left in a row of three or more, T16)
  *   dead voter ........... only once its successor has caught up: REMOVE, the
- *                          successor is promoted next (S2)
+ *                          successor is promoted next (S2); but if it has only
+ *                          been silent for a moment, the successor is promoted
+ *                          first, so that it counts if it comes back
  *   live voter, not in the row ... the newcomer is promoted first; then it
  *                          goes, if N of the rest are live and matched
  *   the leader, not in the row ... TRANSFER first (S9)
@@ -37,6 +39,7 @@ struct walk_replica {
     bool is_matched; /* its match has reached the commit index */
     bool is_calm;    /* may be given leadership (L3) */
     bool is_lost;    /* has less on disk than it acknowledged (S6D) */
+    bool is_out;     /* the ring has given it up: its node is out, or left */
 };
 
 struct walk_view {

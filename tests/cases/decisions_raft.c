@@ -610,10 +610,11 @@ static void decide_walk(struct line *l, struct buf *out)
     struct walk_replica replicas[REPLICAS_MAX];
     struct id128 row[RIG_NODES];
     uint64_t list[RIG_NODES], dead[RIG_NODES], lagging[RIG_NODES];
-    uint64_t restless[RIG_NODES];
+    uint64_t restless[RIG_NODES], out_of_ring[RIG_NODES];
     read_config(l, &config);
     size_t row_count = read_nodes(l, "row", list);
     size_t dead_count = read_nodes(l, "dead", dead);
+    size_t out_count = read_nodes(l, "out", out_of_ring);
     size_t lagging_count = read_nodes(l, "lagging", lagging);
     size_t restless_count = read_nodes(l, "restless", restless);
     uint64_t leader = line_u64(l, "leader", 1);
@@ -624,11 +625,13 @@ static void decide_walk(struct line *l, struct buf *out)
         row[i] = replica_of(list[i]).node;
     for (uint32_t i = 0; i < config.count; i++) {
         struct replica r = config.members[i].replica;
-        bool is_dead = is_among(dead, dead_count, r);
+        bool is_out = is_among(out_of_ring, out_count, r);
+        bool is_dead = is_out || is_among(dead, dead_count, r);
         replicas[i] = (struct walk_replica){
             .is_live = !is_dead,
             .is_matched = !is_dead && !is_among(lagging, lagging_count, r),
             .is_calm = !is_dead && !is_among(restless, restless_count, r),
+            .is_out = is_out,
         };
     }
     struct walk_view view = {

@@ -5,8 +5,8 @@
 
 /* A group drawn as text: one word a member, `A` a voter, `a` a learner; after
  * it `!` does not answer, `-` has not matched, `~` is not calm, `?` has lost
- * its log. The leader is
- * marked `*`. Rows are letters, preferred leader first. */
+ * its log, `x` is out of the ring and does not answer. The leader is marked
+ * `*`. Rows are letters, preferred leader first. */
 struct scene {
     struct config config;
     struct walk_replica replicas[REPLICAS_MAX];
@@ -29,16 +29,19 @@ static void draw(struct scene *s, const char *members, const char *row)
         if (*at == ' ')
             continue;
         uint32_t i = s->config.count;
-        if ((*at | 32) >= 'a' && (*at | 32) <= 'z') {
+        if (*at != 'x' && (*at | 32) >= 'a' && (*at | 32) <= 'z') {
             s->config.members[i].replica =
                 (struct replica){node_of(*at), 10 + i};
             s->config.members[i].is_voter = *at < 'a';
-            s->replicas[i] = (struct walk_replica){true, true, true, false};
+            s->replicas[i] =
+                (struct walk_replica){true, true, true, false, false};
             s->config.count++;
             continue;
         }
-        if (*at == '!')
+        if (*at == '!' || *at == 'x')
             s->replicas[i - 1].is_live = false;
+        if (*at == 'x')
+            s->replicas[i - 1].is_out = true;
         if (*at == '-')
             s->replicas[i - 1].is_matched = false;
         if (*at == '~')
@@ -103,7 +106,13 @@ static const struct {
     /* a dead voter stays until its successor has caught up (S2) */
     {"A*BC!", "ABC", "done"},
     {"A*BC!d-", "ABD", "wait"},
-    {"A*BC!d", "ABD", "remove c"},
+    {"A*BCxd-", "ABD", "wait"},
+    {"A*BCxd", "ABD", "remove c"},
+    /* one that the ring has not given up may come back: it counts until the
+     * successor does */
+    {"A*BC!d", "ABD", "promote d"},
+    {"A*BC!D", "ABD", "remove c"},
+    {"A*B!CD!Ef", "ABCEF", "promote f"},
     {"A*Bd", "ABD", "promote d"},
     /* the leader hands over before it goes (S9) */
     {"A*BCD", "BCD", "transfer b"},
@@ -171,7 +180,7 @@ static void every_walk_of_healthy_nodes_arrives(void **state)
                 }
                 for (uint32_t m = 0; m < REPLICAS_MAX; m++)
                     s.replicas[m] =
-                        (struct walk_replica){true, true, true, false};
+                        (struct walk_replica){true, true, true, false, false};
                 assert_true(config_voters(&s.config) >= least);
                 step = walk_next(&s.view);
             }

@@ -198,7 +198,8 @@ static uint32_t choose_link(struct client *c, const struct call *call)
     if (r->op == CLIENT_STATUS)
         return id_is_zero(r->node) ? contact_link(c, call->turn)
                                    : client_route_node(c, r->node);
-    if (r->op == CLIENT_READ && r->any_replica && !call->needs_leader)
+    bool is_any = r->any_replica || call->is_damaged;
+    if (r->op == CLIENT_READ && is_any && !call->needs_leader)
         return client_route_replica(c, call->group, c->spread++);
     return client_route_leader(c, call->group, call->turn);
 }
@@ -451,6 +452,10 @@ static void refused(struct client *c, struct call *call, enum err err)
         return;
     }
     call->err = err;
+    if (err == ERR_CORRUPT) { /* the others' copies need not be, nor theirs */
+        call->is_damaged = true;
+        call->needs_leader = false;
+    }
     if (client_is_transient(err))
         try_again(c, call, false);
     else

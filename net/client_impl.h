@@ -41,6 +41,7 @@ struct call {
     uint32_t turn;   /* counts up at each failure: which replica is next */
     uint32_t failures;
     bool needs_leader; /* READ: a follower did not have it */
+    bool is_damaged;   /* READ: some copy of it is, so any replica may serve */
     bool is_unknown;   /* an attempt may have done it, or may yet */
     enum err err;      /* the newest refusal */
     char text[CLIENT_TEXT_SIZE];

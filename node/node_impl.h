@@ -134,6 +134,8 @@ struct group {
     struct epoch epoch; /* the highest of its applied entries (T29) */
     const char *walk_reason;
     uint64_t damaged_index;      /* an entry whose payload could not be read */
+    /* The newest log row that a read has not found, and when first. */
+    uint64_t missing_index, missing_ms;
     uint64_t config_told;        /* index of the committed configuration that
                                     removed replicas were told of */
     struct config config_before; /* the committed one before that */
@@ -480,6 +482,9 @@ void node_walk_invite(struct node *n, struct peer *p, const struct frame *f);
 void node_walk_created(struct node *n, const struct extra *e);
 void node_walk_asked(struct node *n, struct peer *p, const struct frame *f);
 void node_walk_removed(struct node *n, struct peer *p, const struct frame *f);
+/* This replica leads, and lacks bytes that a follower needs: another takes
+ * over that has all. */
+void node_walk_leave(struct node *n, struct group *g);
 void node_walk_rank(struct node *n, struct group *g);
 
 #endif

@@ -712,9 +712,24 @@ static void tell_damage(struct node *n, struct group *g, uint64_t index)
         return;
     g->damaged_index = index;
     node_log(n, NODE_ERROR,
-             "group %u: the payload of entry %llu is damaged here: a follower "
-             "that lacks it waits for another leader",
+             "group %u: the payload of entry %llu is damaged here: another "
+             "leads, for a follower lacks it",
              g->id, (unsigned long long)index);
+}
+
+/* A row that is not found is damage only if its position is live (T19): above
+ * the base, and not found again by a read that was ordered long after. What is
+ * read has been applied, so that nothing truncates it. */
+static bool is_row_lost(const struct node *n, struct group *g, uint64_t index)
+{
+    if (index <= raft_base(g->raft))
+        return false;
+    if (g->missing_index != index) {
+        g->missing_index = index;
+        g->missing_ms = n->now_ms;
+    }
+    return node_has_timed_out(n->now_ms, g->missing_ms,
+                              n->cfg.timing.election_ms);
 }
 
 void node_log_done(struct node *n, uint64_t ticket,
@@ -738,8 +753,13 @@ void node_log_done(struct node *n, uint64_t ticket,
                   "the log cannot be read");
     struct group *g = node_group(n, r.group);
     bool is_same = g != NULL && g->incarnation == r.log.incarnation;
-    if (is_same && result->err == ERR_CORRUPT)
+    if (is_same && result->err == ERR_CORRUPT) {
         tell_damage(n, g, r.log.first + result->count);
+        node_walk_leave(n, g);
+    }
+    if (is_same && result->err == ERR_NOT_FOUND &&
+        is_row_lost(n, g, r.log.first + result->count))
+        node_fail(n, EXIT_FOLDER, "a row of the log is missing");
     /* What stands before a bad one is good. */
     size_t count = is_same ? result->count : 0;
     struct item **items = mem_alloc((count + 1) * sizeof *items);

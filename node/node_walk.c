@@ -88,6 +88,23 @@ static const struct config *walked_to(const struct group *g)
     return RULE(S9B) ? raft_committed_config(g->raft) : raft_config(g->raft);
 }
 
+/* The next after this one, going round, so that two that are both damaged do
+ * not hand it to each other for ever. */
+void node_walk_leave(struct node *n, struct group *g)
+{
+    const struct config *c = raft_config(g->raft);
+    uint32_t self = 0;
+    while (self < c->count && !replica_equal(c->members[self].replica, g->self))
+        self++;
+    for (uint32_t i = 1; self < c->count && i < c->count; i++) {
+        const struct config_member *m = &c->members[(self + i) % c->count];
+        struct walk_replica view = view_of(n, g, m->replica);
+        if (m->is_voter && view.is_live && view.is_matched && !view.is_lost &&
+            raft_transfer(g->raft, m->replica, n->now_ms) == ERR_OK)
+            return;
+    }
+}
+
 static void take_step(struct node *n, struct group *g,
                       const struct walk_step *step)
 {

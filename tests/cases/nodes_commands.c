@@ -105,7 +105,8 @@ static void run_backup(struct nodes *w, struct line *l)
         m->reader = store_reader_open(m->store);
 }
 
-/* rot 1 payload books: a bit of a row of the group that keeps it is another. */
+/* rot 1 payload books at=3: a bit of a row of the group that keeps it, the
+ * third, is another; rot 1 lost books: the row of the log is not there. */
 static void run_rot(struct nodes *w, struct line *l)
 {
     static const struct {
@@ -114,22 +115,24 @@ static void run_rot(struct nodes *w, struct line *l)
     } kinds[] = {
         {"payload", STORE_ROT_PAYLOAD}, {"log", STORE_ROT_LOG},
         {"state", STORE_ROT_STATE},     {"index", STORE_ROT_INDEX},
-        {"meta", STORE_ROT_META},
+        {"meta", STORE_ROT_META},       {"lost", STORE_LOST_LOG},
     };
     const size_t count = sizeof kinds / sizeof kinds[0];
     size_t node = nodes_read_node(l, line_next_u64(l));
     const char *kind = line_next(l);
     const char *name = line_next(l);
     const struct nodes_name *n = name ? nodes_find_name(w, name) : NULL;
+    uint64_t at = line_u64(l, "at", 1);
     size_t i = 0;
     while (i < count && kind != NULL && strcmp(kinds[i].name, kind) != 0)
         i++;
     if (i == count || n == NULL || w->machines[node].store == NULL)
-        line_fail(l, "rot: a node with a folder, payload, log, state, index or "
-                     "meta, and a stream");
+        line_fail(l, "rot: a node with a folder, payload, log, state, index, "
+                     "meta or lost, and a stream");
     if (!line_end(l))
         return;
-    if (!store_model_rot(w->machines[node].store, kinds[i].kind, n->group, 0))
+    if (!store_model_rot(w->machines[node].store, kinds[i].kind, n->group,
+                         at - 1))
         buf_printf(w->out, "there is no such row\n");
 }
 

@@ -659,6 +659,33 @@ static void a_replica_without_it_names_the_leader(void **state)
     world_free(w);
 }
 
+/* The leader's own copy: all the others are asked, too, whoever says that only
+ * the leader has it. */
+static void a_damaged_copy_is_read_elsewhere(void **state)
+{
+    (void)state;
+    struct world *w = connected();
+    submit_read(w, false);
+    struct sent *s = next_sent(w, OP_READ);
+    uint8_t leader = node_at(w, s->link);
+    bool is_asked[NODES + 1] = {false};
+    for (uint32_t i = 0; i < 4 * NODES; i++) {
+        uint8_t node = node_at(w, s->link);
+        struct response r = {.op = OP_READ, .err = ERR_CORRUPT};
+        if (node != leader) {
+            r.err = ERR_NOT_HERE;
+            r.hint = id_of(leader);
+        }
+        is_asked[node] = true;
+        respond(w, s, &r);
+        for (int k = 0; k < 100 && w->handled == w->sent_count; k++)
+            pass(w, BACKOFF);
+        s = next_sent(w, OP_READ);
+    }
+    assert_true(is_asked[1] && is_asked[2] && is_asked[3]);
+    world_free(w);
+}
+
 static void a_silent_replica_is_left_out_of_the_next_reads(void **state)
 {
     (void)state;
@@ -1282,6 +1309,7 @@ int main(void)
         cmocka_unit_test(reads_are_spread_over_the_replicas),
         cmocka_unit_test(the_end_is_the_leaders_word),
         cmocka_unit_test(a_replica_without_it_names_the_leader),
+        cmocka_unit_test(a_damaged_copy_is_read_elsewhere),
         cmocka_unit_test(a_silent_replica_is_left_out_of_the_next_reads),
         cmocka_unit_test(segments_that_were_not_asked_for_are_refused),
         cmocka_unit_test(a_list_is_all_groups_sorted),

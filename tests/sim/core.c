@@ -2,13 +2,28 @@
 #include "tests/sim/core.h"
 
 #include "tests/sim/faults.h"
+#include "tests/sim/folder_faults.h"
 #include "tests/sim/mesh.h"
 #include "tests/sim/watch.h"
 
 /* ---- who is in it ------------------------------------------------------ */
 
+/* Those that will never run again, and those that may end any time: their
+ * folders are bad, and nobody has noticed. */
+static uint32_t lost(const struct world *w, bool is_rotten_too)
+{
+    uint32_t lost = 0;
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        const struct host *h = w->hosts[i];
+        if (h->is_lost || h->is_ghost || (is_rotten_too && h->is_rotten))
+            lost |= 1u << i;
+    }
+    return lost;
+}
+
 static bool is_enough(const struct world *w, uint32_t core)
 {
+    core &= ~lost(w, true);
     for (uint32_t g = 0; g < w->plan.groups; g++)
         if (!watch_has_quorum(w->watch, g, core))
             return false;
@@ -19,7 +34,7 @@ static bool is_enough(const struct world *w, uint32_t core)
  * will, and then it must be one of them. */
 static uint32_t draw(struct world *w)
 {
-    uint32_t core = world_all(w);
+    uint32_t core = world_all(w) & ~lost(w, false);
     uint32_t spared = (uint32_t)world_draw(w, 400);
     uint32_t from = (uint32_t)world_draw(w, w->host_count - 1);
     if (!is_enough(w, core))
@@ -27,8 +42,8 @@ static uint32_t draw(struct world *w)
     for (uint32_t i = 0; i < w->host_count; i++) {
         uint32_t at = (from + i) % w->host_count;
         uint32_t without = core & ~(1u << at);
-        if (w->hosts[at]->is_member && !rng_chance(&w->rng, spared) &&
-            is_enough(w, without))
+        if (core >> at & 1 && w->hosts[at]->is_member &&
+            !rng_chance(&w->rng, spared) && is_enough(w, without))
             core = without;
     }
     return core;
@@ -71,10 +86,14 @@ static void let_go(struct world *w, struct host *h)
 
 void core_begin(struct world *w)
 {
-    w->core = w->plan.has[FAULT_GONE] ? draw(w) : world_all(w);
+    uint32_t all = world_all(w) & ~lost(w, false);
+    w->core = w->plan.has[FAULT_GONE] ? draw(w) : all;
     for (uint32_t i = 0; i < w->host_count; i++)
-        if (!world_in_core(w, i))
+        if (all >> i & 1 && !world_in_core(w, i))
             let_go(w, w->hosts[i]);
+    if (w->copy != NULL && w->copy == w->ghost &&
+        !world_in_core(w, host_of(w, w->copy->id)->index))
+        folder_faults_ended(w->copy); /* the two are one machine */
     faults_heal(w->faults);
 }
 
@@ -86,6 +105,6 @@ void core_widen(struct world *w)
             cut_off(w, h, -1);
         h->is_cut_off = false;
     }
-    w->core = world_all(w);
+    w->core = world_all(w) & ~lost(w, false);
     faults_heal(w->faults);
 }

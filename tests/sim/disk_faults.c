@@ -2,11 +2,13 @@
 #include "tests/sim/disk_faults.h"
 
 #include "tests/sim/faults.h"
+#include "tests/sim/folder_faults.h"
 
 #define YEAR_MS (365ll * 24 * 3600 * 1000)
 
-/* What EVENT_LATER's number says; its life is what is left to do. */
-enum later { LATER_FLAP, LATER_ROOM };
+/* What EVENT_LATER's number says (or a fault, of folder_faults.h); its life is
+ * what is left to do. */
+enum later { LATER_FLAP = FAULT_COUNT, LATER_ROOM };
 
 /* ---- which, how often -------------------------------------------------- */
 
@@ -31,7 +33,7 @@ static uint32_t most_of(enum fault kind)
     case FAULT_CLOCK_STOP:
         return 3;
     }
-    return 0;
+    return folder_faults_most(kind);
 }
 
 uint32_t disk_faults_count(struct world *w, enum fault kind, uint64_t during_ms)
@@ -48,7 +50,7 @@ static struct host *any_up(struct world *w)
     uint32_t at = (uint32_t)world_draw(w, w->host_count - 1);
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct host *h = w->hosts[(at + i) % w->host_count];
-        if (h->node != NULL)
+        if (host_is_up(h))
             return h;
     }
     return NULL;
@@ -69,14 +71,14 @@ static void mass_restart(struct world *w)
 {
     fault_count(w, FAULT_MASS_RESTART);
     for (uint32_t i = 0; i < w->host_count; i++)
-        if (w->hosts[i]->node != NULL)
+        if (host_is_up(w->hosts[i]))
             faults_kill(w->hosts[i], world_draw(w, 1000000));
 }
 
 /* Each time it is up it has a few seconds. */
 static void flap(struct world *w, struct host *h, uint64_t times)
 {
-    if (h->node != NULL)
+    if (host_is_up(h))
         faults_kill(h, world_draw(w, 500000));
     if (times > 0)
         world_at(w, 1000000 + world_draw(w, 3000000), EVENT_LATER, h->index,
@@ -176,6 +178,11 @@ static void strike_host(struct world *w, struct host *h, enum fault kind)
 void disk_faults_strike(struct world *w, enum fault kind)
 {
     struct host *h = any_up(w);
+    if (folder_faults_most(kind) > 0) {
+        if (h != NULL)
+            folder_faults_strike(h, kind);
+        return;
+    }
     if (kind == FAULT_MASS_RESTART) {
         mass_restart(w);
     } else if (h != NULL) {
@@ -187,6 +194,10 @@ void disk_faults_strike(struct world *w, enum fault kind)
 void disk_faults_event(struct world *w, const struct event *e)
 {
     struct host *h = w->hosts[e->who];
+    if (e->number < FAULT_COUNT) {
+        folder_faults_event(h, e);
+        return;
+    }
     switch ((enum later)e->number) {
     case LATER_FLAP:
         if (w->is_chaos)
@@ -201,13 +212,21 @@ void disk_faults_event(struct world *w, const struct event *e)
 
 bool disk_faults_may_end(const struct host *h, int exit_code)
 {
-    return exit_code == EXIT_DISK && h->has_failed_read;
+    return (exit_code == EXIT_DISK && h->has_failed_read) ||
+           (exit_code == EXIT_FOLDER && h->is_rotten) ||
+           (exit_code == EXIT_FORGOTTEN && h->is_ghost);
 }
 
 void disk_faults_ended(struct host *h)
 {
-    ASSERT(h->exit_code == EXIT_DISK);
-    faults_kill(h, disk_faults_down_us(h->w));
+    if (h->exit_code == EXIT_FORGOTTEN) {
+        folder_faults_ended(h);
+    } else if (h->exit_code == EXIT_FOLDER) {
+        host_crash(h);
+        folder_faults_bad(h);
+    } else {
+        faults_kill(h, disk_faults_down_us(h->w));
+    }
 }
 
 void disk_faults_heal(struct world *w)

@@ -110,11 +110,25 @@
     X(POWER_LOST, 1000, "... and the power goes before the next")              \
     X(READ_ERROR, 400, "reads that fail")
 
+/* Of folders (folder_faults.h). */
+#define FAULT_KINDS_FOLDERS(X)                                                 \
+    X(DISK_LOST, 250, "folders that are lost")                                 \
+    X(NEW_NODE, 700, "new nodes in place of lost ones")                        \
+    X(ROT_ROW, 200, "rows of log, state, index or meta with a flipped bit")    \
+    X(LOST_ROW, 200, "log rows that never got to the disk")                    \
+    X(ROT_PAYLOAD, 300, "payload rows with a flipped bit")                     \
+    X(LOST_PAYLOAD, 300, "payload rows that never got to the disk")            \
+    X(OTHERS_PAYLOAD, 300, "payload rows that another's are written over")     \
+    X(ROLL_BACK_LOG, 400, "folders that go back within one boot")              \
+    X(ROLL_BACK_BOOT, 250, "folders that go back to a former boot")            \
+    X(CLONE, 250, "copies of folders that run beside them")
+
 #define FAULT_KINDS(X)                                                         \
     FAULT_KINDS_NETWORK(X)                                                     \
     FAULT_KINDS_USERS(X)                                                       \
     FAULT_KINDS_HOSTS(X)                                                       \
-    FAULT_KINDS_MACHINES(X)
+    FAULT_KINDS_MACHINES(X)                                                    \
+    FAULT_KINDS_FOLDERS(X)
 
 enum fault {
 #define X(name, per_mille, words) FAULT_##name,

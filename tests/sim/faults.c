@@ -120,7 +120,7 @@ static struct host *any_up(struct world *w)
     uint32_t at = (uint32_t)world_draw(w, w->host_count - 1);
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct host *h = w->hosts[(at + i) % w->host_count];
-        if (h->node != NULL)
+        if (host_is_up(h))
             return h;
     }
     return NULL;
@@ -176,7 +176,7 @@ static void crash(struct world *w)
         return;
     if (fault_strikes(w, FAULT_BLACKOUT, w->plan.blackout_percent * 10)) {
         for (uint32_t i = 0; i < w->host_count; i++)
-            if (w->hosts[i]->node != NULL &&
+            if (host_is_up(w->hosts[i]) &&
                 (w->hosts[i] == h || rng_chance(&w->rng, 700)))
                 strike(w, w->hosts[i]);
         return;

@@ -9,6 +9,7 @@
 #include "tests/sim/watch.h"
 
 #define TIMEOUTS    10u /* election timeouts until all have a leader */
+#define GHOST_MS    120000u
 #define VIEWS_MS    90000u
 #define SETTLED_MS  60000u
 #define ANSWERED_MS 40000u
@@ -149,6 +150,11 @@ static bool are_views_equal(struct world *w)
             return false;
     }
     return true;
+}
+
+static bool are_ghosts_gone(struct world *w)
+{
+    return w->ghost == NULL || not_yet("it runs", 0, w->ghost);
 }
 
 static bool are_answered(struct world *w)
@@ -293,6 +299,7 @@ void final_run(struct world *w)
     core_begin(w);
     world_trace(w, "all is HEALED");
     uint64_t healed_us = w->now_us;
+    need(w, HELD_S6C, are_ghosts_gone, GHOST_MS, "old folders are told");
     find_leaders(w);
     need(w, HELD_V2, are_enough, APPENDS_MS, "users append");
     w->is_healing = true;

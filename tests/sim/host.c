@@ -1,29 +1,21 @@
-/* host.c - see host.h. */
+/* host.c - see host.h: the process, its inputs and effects. */
 #include "tests/sim/host.h"
 
 #include <stdio.h>
 
-#include "ring/limits.h"
 #include "ring/rule.h"
-#include "storage/store_founding.h"
 #include "tests/sim/disk_faults.h"
+#include "tests/sim/folder_faults.h"
 #include "tests/sim/mesh.h"
 #include "tests/sim/strangers.h"
 #include "tests/sim/watch.h"
 
-#define FULL_USED_PERCENT 95u
 /* To look at all that a node thinks takes longer than to play what it does;
  * at swapped addresses thousands of packets come that are for another. */
 #define VOIDS_FIRST 50u
 #define VOIDS_EVERY 32u
 
 /* ---- the machine ------------------------------------------------------- */
-
-static const uint8_t *store_bytes(void *ctx, uint64_t handle)
-{
-    const struct host *h = ctx;
-    return buffers_span(&h->buffers, handle).data;
-}
 
 struct host *host_new(struct world *w, uint32_t index)
 {
@@ -55,6 +47,7 @@ void host_free(struct host *h)
     if (h->node != NULL)
         host_crash(h);
     host_image_free(h->doubt);
+    host_image_free(h->past);
     store_reader_close(h->reader);
     store_close(h->store);
     buffers_free(&h->buffers);
@@ -76,160 +69,13 @@ void host_set_clock(struct host *h, int64_t ahead_ms, uint32_t rate_percent)
     h->clock = (struct host_clock){ahead_ms, world_ms(h->w), rate_percent};
 }
 
-static uint64_t wall_ms(const struct host *h)
+uint64_t host_wall_ms(const struct host *h)
 {
     int64_t ms = (int64_t)world_wall_ms(h->w) + host_ahead_ms(h);
     return ms < 0 ? 0 : (uint64_t)ms; /* no clock knows what was before 1970 */
 }
 
-/* ---- its folder -------------------------------------------------------- */
-
-struct member host_member(const struct host *h)
-{
-    struct member m = {
-        .node = h->id,
-        .weight = WEIGHT_DEFAULT,
-        .level = LEVEL_NOW,
-        .wanted = WANTED_IN,
-        .seen = SEEN_JOINING,
-    };
-    memcpy(m.name, h->name, sizeof h->name);
-    memcpy(m.client_address, h->client_address, sizeof h->client_address);
-    memcpy(m.peer_address, h->peer_address, sizeof h->peer_address);
-    return m;
-}
-
-void host_found(struct host *h)
-{
-    struct world *w = h->w;
-    struct member m = host_member(h);
-    struct record *r = record_new();
-    r->cluster = w->cluster;
-    r->generation = (struct generation){1, rng_next(&w->rng)};
-    r->partitions = w->plan.groups - 1;
-    r->copies = w->plan.copies;
-    r->out_after_ms = w->plan.out_after_ms;
-    r->acks = record_majority(r->copies);
-    r->is_insecure = true;
-    record_begin(r, &m, wall_ms(h));
-    ASSERT(record_fault(r) == NULL);
-    struct buf bytes = {0};
-    record_encode(r, &bytes);
-    struct store_founding f = {
-        .folder = {w->cluster, h->id, r->partitions, 0},
-        .generation = r->generation,
-        .stamp = {r->epoch, r->level, wall_ms(h)},
-        .record = span_buf(&bytes),
-        .ring_row_key = span_str(RECORD_ROW_KEY),
-        .ring_row_value = span_buf(&bytes),
-        .ring_digest =
-            streams_row_digest(span_str(RECORD_ROW_KEY), span_buf(&bytes)),
-    };
-    h->store = store_model_new(&f, store_bytes, h);
-    struct store_founding_batch b;
-    store_founding_begin(&b, &f);
-    watch_durable(w->watch, h, &b.batch);
-    watch_founded(w->watch);
-    store_founding_end(&b);
-    h->reader = store_reader_open(h->store);
-    h->is_member = true;
-    buf_free(&bytes);
-    record_free(r);
-}
-
-static void commit_alone(struct host *h, struct store_command c)
-{
-    struct store_batch b = {0, &c, 1};
-    struct store_done done;
-    enum err err = store_commit(h->store, &b, &done);
-    ASSERT(err == ERR_OK);
-}
-
-void host_join(struct host *h, struct span record)
-{
-    if (h->store == NULL) {
-        struct store_founding f = {.folder = {h->w->cluster, h->id, 0, 0}};
-        h->store = store_model_new(&f, store_bytes, h);
-        h->reader = store_reader_open(h->store);
-    }
-    commit_alone(h,
-                 (struct store_command){.kind = STORE_RECORD, .bytes = record});
-    h->is_member = true;
-}
-
-void host_set_full(struct host *h, bool is_full)
-{
-    uint64_t used = is_full ? MAP_BYTES_DEFAULT / 100 * FULL_USED_PERCENT : 0;
-    h->is_full = is_full;
-    if (h->store == NULL)
-        return;
-    store_model_set_space(h->store, (struct store_space){
-                                        .map_bytes = MAP_BYTES_DEFAULT,
-                                        .map_used = used,
-                                        .disk_bytes = MAP_BYTES_DEFAULT,
-                                        .disk_free = MAP_BYTES_DEFAULT - used,
-                                    });
-}
-
-struct host_image *host_image(const struct host *h)
-{
-    struct host_image *i = mem_alloc(sizeof *i);
-    i->store = store_model_copy(h->store, NULL);
-    i->seen = watch_image(h->w->watch, h);
-    i->boot = h->boot;
-    i->taken_us = h->w->now_us;
-    return i;
-}
-
-void host_image_free(struct host_image *i)
-{
-    if (i == NULL)
-        return;
-    store_close(i->store);
-    watch_image_free(i->seen);
-    mem_free(i);
-}
-
-static void take_store(struct host *h, const struct store *from)
-{
-    store_reader_close(h->reader);
-    store_close(h->store);
-    h->store = store_model_copy(from, h);
-    h->reader = store_reader_open(h->store);
-    host_set_full(h, h->is_full);
-}
-
-void host_restore(struct host *h, struct host_image *i)
-{
-    ASSERT(h->node == NULL);
-    take_store(h, i->store);
-    h->is_rotten = false;
-    if (!h->is_ghost)
-        watch_restore(h->w->watch, h, i->seen);
-    if (i != h->doubt)
-        host_image_free(h->doubt);
-    h->doubt = NULL;
-    host_image_free(i);
-}
-
-struct host *host_twin(struct host *h, const struct host_image *folder)
-{
-    struct host *twin = host_new(h->w, (HOSTS_MAX));
-    twin->id = h->id;
-    memcpy(twin->name, h->name, sizeof h->name);
-    memcpy(twin->peer_address, h->peer_address, sizeof h->peer_address);
-    memcpy(twin->client_address, h->client_address, sizeof h->client_address);
-    twin->is_member = twin->is_ghost = true;
-    take_store(twin, folder->store);
-    return twin;
-}
-
-void host_lose(struct host *h)
-{
-    ASSERT(h->node == NULL);
-    h->is_out = true;
-    world_fault(h->w, "n%u is OUT for good", h->index + 1);
-}
+/* ---- who is who -------------------------------------------------------- */
 
 struct host *host_of(const struct world *w, struct id128 id)
 {
@@ -313,7 +159,8 @@ static bool read_folder(struct host *h, struct store_folder *folder)
  * from then on. */
 static void commit_boot(struct host *h, uint64_t boot)
 {
-    if (h->doubt != NULL && rng_chance(&h->w->rng, 500)) {
+    if (h->doubt != NULL && h->w->ghost == NULL &&
+        rng_chance(&h->w->rng, 500)) {
         fault_count(h->w, FAULT_POWER_LOST);
         world_fault(h->w,
                     "n%u: the power has gone, and with it the last commit",
@@ -322,18 +169,24 @@ static void commit_boot(struct host *h, uint64_t boot)
     }
     if (!RULE(S22))
         return;
-    commit_alone(h, (struct store_command){.kind = STORE_BOOT, .number = boot});
+    host_commit_alone(
+        h, (struct store_command){.kind = STORE_BOOT, .number = boot});
     host_image_free(h->doubt);
     h->doubt = NULL;
 }
 
+bool host_is_up(const struct host *h)
+{
+    return h->node != NULL && !h->is_ghost;
+}
+
 void host_start(struct host *h)
 {
-    ASSERT(h->node == NULL && h->is_member && !h->is_out);
+    ASSERT(h->node == NULL && h->is_member && !h->is_lost);
     struct world *w = h->w;
     struct store_folder folder = {0};
     if (!read_folder(h, &folder)) {
-        host_lose(h);
+        folder_faults_bad(h);
         return;
     }
     folder.boot++;
@@ -352,7 +205,7 @@ void host_start(struct host *h)
     h->is_ready = false;
     h->busy_until_us = h->space_us = 0;
     h->voids = 0;
-    h->node = node_new(&cfg, world_ms(w), wall_ms(h));
+    h->node = node_new(&cfg, world_ms(w), host_wall_ms(h));
     struct store_visitor v = node_visitor(h->node);
     enum err err = store_load(h->store, &v);
     if (err == ERR_OK)
@@ -488,7 +341,7 @@ static struct input *add_input(struct host *h, enum input_kind kind)
 /* Two at one address: the one gets this packet, the other that. */
 static struct host *addressee(struct host *h)
 {
-    return h->twin != NULL && rng_chance(&h->w->rng, 500) ? h->twin : h;
+    return h->copy != NULL && rng_chance(&h->w->rng, 500) ? h->copy : h;
 }
 
 static void packet_arrives(struct host *h, const struct event *e)
@@ -623,7 +476,7 @@ static uint8_t *gather(const struct host *h, const struct wire_out *m,
 
 static uint32_t address_of(const struct host *h)
 {
-    return h->index == (HOSTS_MAX) ? host_of(h->w, h->id)->index : h->index;
+    return h->index == HOST_COPY ? host_of(h->w, h->id)->index : h->index;
 }
 
 static void send_peer(struct host *h, const struct node_effect *e)
@@ -840,10 +693,10 @@ void host_wake(struct host *h)
     struct world *w = h->w;
     w->totals.wakes++;
     h->wake_us = UINT64_MAX;
-    node_tick(h->node, world_ms(w), wall_ms(h));
+    node_tick(h->node, world_ms(w), host_wall_ms(h));
     tell_space(h);
     for (size_t i = 0; i < h->input_count; i++) {
-        if (is_void(h, &h->inputs[i]))
+        if (!h->is_ghost && is_void(h, &h->inputs[i]))
             feed_void(h, &h->inputs[i]);
         else
             feed(h, &h->inputs[i]);

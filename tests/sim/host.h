@@ -63,7 +63,7 @@ struct host_clock {
 struct host_image {
     struct store *store;
     struct watch_image *seen;
-    uint64_t boot, taken_us;
+    uint64_t boot;
 };
 
 struct host {
@@ -86,13 +86,12 @@ struct host {
     bool is_stopping; /* it was told to */
     bool is_cut_off;  /* for good */
     bool is_ready;
-    bool is_out;     /* for good: the folder is lost, bad or forgotten */
-    bool is_rotten;  /* a row that is not a payload's is damaged */
-    bool is_damaged; /* payload is */
-    bool is_ghost;   /* its folder is older than what peers have heard of it:
-                        nothing that it says may be heard, and it must end */
-    uint64_t suspect_until_us; /* it has lost log, and may not have it again */
-    struct host *twin; /* a copy that runs at the same address; NULL: none */
+    bool is_lost;      /* for good: the folder is lost, bad or forgotten */
+    bool is_rotten;    /* a row that is not a payload's is damaged */
+    bool is_damaged;   /* payload is */
+    bool is_ghost;     /* its folder is older than what peers have heard of it:
+                          nothing that it says may be heard, and it must end */
+    struct host *copy; /* a copy that runs at the same address; NULL: none */
     enum aim aim;
     bool has_hit;
     bool is_to_pause;          /* then; else it crashes */
@@ -107,6 +106,7 @@ struct host {
     uint64_t busy_until_us;   /* this turn takes so long */
     uint64_t space_us;        /* when the core is told next what is free */
     struct host_image *doubt; /* what the disk has, if the power goes */
+    struct host_image *past;  /* what it may go back to; NULL: nothing */
     struct buffers buffers;
     struct input *inputs;
     size_t input_count, input_capacity;
@@ -123,7 +123,7 @@ struct host {
 struct host *host_new(struct world *w, uint32_t index);
 void host_free(struct host *h);
 /* Another process at the same address, with a copy of the folder. */
-struct host *host_twin(struct host *h, const struct host_image *folder);
+struct host *host_copy(struct host *h, const struct host_image *folder);
 /* A copy of its folder as it is on the disk now. */
 struct host_image *host_image(const struct host *h);
 void host_image_free(struct host_image *i);
@@ -131,17 +131,22 @@ void host_image_free(struct host_image *i);
 void host_restore(struct host *h, struct host_image *i);
 /* Its disk is nearly full, or has room. */
 void host_set_full(struct host *h, bool is_full);
-/* It never runs again. */
+/* It is down, and never runs again. */
 void host_lose(struct host *h);
 void host_set_clock(struct host *h, int64_t ahead_ms, uint32_t rate_percent);
 /* By how much it is ahead now. */
 int64_t host_ahead_ms(const struct host *h);
+uint64_t host_wall_ms(const struct host *h);
+/* Outside of any cycle. */
+void host_commit_alone(struct host *h, struct store_command c);
 /* The folder of the first node of a new cluster ... */
 void host_found(struct host *h);
 /* ... and of one that has joined it, with the record that names it. */
 void host_join(struct host *h, struct span record);
 struct member host_member(const struct host *h);
 
+/* Up, and no ghost: what faults may choose from. */
+bool host_is_up(const struct host *h);
 void host_start(struct host *h);
 /* kill -9, or a power cut: memory is lost; the commit under way has happened
  * or has not. */

@@ -50,11 +50,14 @@
     X(R12, SIM_SAFETY, "answers of other terms count for nothing")             \
     X(S2, SIM_SAFETY, "a voter goes only for a successor, or to spare")        \
     X(S4, SIM_SAFETY, "a leader's followers have what it believes")            \
+    X(S6C, SIM_LIVENESS, "an old copy of a folder is told, and ends")          \
+    X(S6D, SIM_SAFETY, "a leader finds out that a follower has lost its log")  \
     X(S9A, SIM_SAFETY, "no change before an entry of the term commits")        \
     X(S9B, SIM_SAFETY, "one change of members at a time")                      \
     X(S9D, SIM_SAFETY, "the configuration in force is the log's newest")       \
     X(S9E, SIM_SAFETY, "a leader is a voter of its configuration")             \
     X(S23, SIM_SAFETY, "a full disk refuses commands and nothing else")        \
+    X(S24, SIM_SAFETY, "nobody speaks of damage where there is none")          \
     X(S26, SIM_SAFETY, "times never go back within a stream")                  \
     X(T3, SIM_SAFETY, "commands are committed with enough voters")             \
     X(T13, SIM_SAFETY, "who is invited is in a committed configuration")       \

@@ -193,6 +193,13 @@ void ops_failed(struct ops *o, struct op *op, enum err err)
 void ops_refused(struct ops *o, uint32_t user, bool is_question, enum err err)
 {
     bool was_full = o->w->totals.faults[FAULT_FULL_DISK] > 0;
+    const uint64_t *faults = o->w->totals.faults;
+    bool was_damaged = faults[FAULT_ROT_PAYLOAD] + faults[FAULT_LOST_PAYLOAD] +
+                           faults[FAULT_OTHERS_PAYLOAD] +
+                           faults[FAULT_BIT_FLIP] >
+                       0;
+    MUST_HOLD(o->w, S24, err != ERR_CORRUPT || was_damaged,
+              "user %u is told of damage where there is none", user);
     MUST_HOLD(o->w, S23, err != ERR_NO_SPACE || (was_full && !is_question),
               "user %u is told that there is no space%s", user,
               is_question ? ", though it only asked" : "; no disk was full");

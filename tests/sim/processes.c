@@ -23,7 +23,7 @@ void processes_pause(struct host *h)
 
 static void stop(struct host *h)
 {
-    if (h->node != NULL && !h->is_paused)
+    if (host_is_up(h) && !h->is_paused)
         host_stop(h);
 }
 
@@ -48,7 +48,7 @@ static void pause_many(struct world *w)
 {
     for (uint32_t i = 0; i < w->host_count; i++) {
         struct host *h = w->hosts[i];
-        if (h->node != NULL && !h->is_paused && rng_chance(&w->rng, 600))
+        if (host_is_up(h) && !h->is_paused && rng_chance(&w->rng, 600))
             processes_pause(h);
     }
 }

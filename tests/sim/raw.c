@@ -649,7 +649,8 @@ static void refused(struct raw *r, struct session *s, enum asked asked,
         return;
     }
     ops_refused(r->w->ops, r->user, is_question, a->err);
-    bool is_read = asked == ASKED_READ && a->err == ERR_NOT_HERE;
+    bool is_read = asked == ASKED_READ &&
+                   (a->err == ERR_NOT_HERE || a->err == ERR_CORRUPT);
     if (!is_passing(r, a->err) && !is_read)
         world_fail(r->w, SIM_SAFETY, "user %u: a request is answered %s: %.*s",
                    r->user, err_name(a->err), (int)a->text.size,

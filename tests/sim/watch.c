@@ -2,6 +2,7 @@
 #include "tests/sim/watch_impl.h"
 
 #define LOOK_AT_ALL_US 100000u
+#define DECEIVED_MS    3000u
 
 /* ---- life -------------------------------------------------------------- */
 
@@ -172,6 +173,33 @@ static void check_heard(struct watch *a, struct host *h, uint32_t group,
               h->index + 1, group);
 }
 
+/* S6D: whoever hears of a follower finds out that it has lost its log. */
+static void check_deceived(struct watch *a, struct host *h, uint32_t group,
+                           const struct raft *r)
+{
+    const struct raft_progress *p;
+    size_t count = raft_followers(r, &p);
+    uint64_t *since = &a->hosts[h->index].deceived_ms[group];
+    uint64_t now = world_ms(a->w);
+    bool is_deceived = false;
+    for (size_t i = 0; i < count; i++) {
+        const struct host *f = host_of(a->w, p[i].replica.node);
+        const struct disk *d = &a->hosts[f->index].disks[group];
+        is_deceived = is_deceived ||
+                      (d->is_there && d->added == p[i].replica.added &&
+                       d->count < p[i].match &&
+                       now < p[i].heard_ms + a->w->plan.timing.heartbeat_ms);
+    }
+    if (!is_deceived)
+        *since = 0;
+    else if (*since == 0)
+        *since = now;
+    MUST_HOLD(a->w, S6D, *since == 0 || now < *since + DECEIVED_MS,
+              "n%u, leader of group %u in term %llu, hears a follower that "
+              "has lost what it acknowledged, and goes on counting it",
+              h->index + 1, group, ull(raft_term(r)));
+}
+
 /* True if it has begun to lead. */
 static bool look_at(struct watch *a, struct host *h, uint32_t group,
                     const struct raft *r)
@@ -188,8 +216,13 @@ static bool look_at(struct watch *a, struct host *h, uint32_t group,
                        .has_lost = has_lost_one(r)};
     if (was->added != is.added)
         *was = (struct claim){.added = is.added};
-    if (is.role == RAFT_LEADER)
+    if (is.role == RAFT_LEADER) {
         check_heard(a, h, group, r);
+        if (a->w->totals.faults[FAULT_ROLL_BACK_LOG] > 0)
+            check_deceived(a, h, group, r);
+    } else {
+        a->hosts[h->index].deceived_ms[group] = 0;
+    }
     if (was->role == is.role && was->term == is.term &&
         was->commit == is.commit && was->applied == is.applied &&
         was->matches == is.matches && was->config == is.config &&
@@ -334,7 +367,8 @@ struct host *watch_leader(const struct watch *a, uint32_t group)
         const struct raft *r = h->node == NULL || !world_in_core(a->w, i)
                                    ? NULL
                                    : node_raft(h->node, group);
-        if (r == NULL || raft_role(r) != RAFT_LEADER || raft_term(r) < term)
+        if (r == NULL || h->is_ghost || raft_role(r) != RAFT_LEADER ||
+            raft_term(r) < term)
             continue;
         leader = h;
         term = raft_term(r);

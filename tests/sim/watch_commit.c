@@ -219,24 +219,13 @@ void watch_applied_risen(struct watch *a, struct host *h, uint32_t group,
 
 /* ---- who may decide ---------------------------------------------------- */
 
-static bool has_quorum(const struct watch *a, uint32_t group,
-                       const struct config *c, uint32_t hosts)
-{
-    uint32_t voters = config_voters(c), among = 0;
-    for (uint32_t i = 0; i < c->count; i++) {
-        const struct host *h = host_of(a->w, c->members[i].replica.node);
-        among += c->members[i].is_voter && (hosts >> h->index & 1);
-    }
-    bool may_write = group == 0 || voters >= record_majority(a->w->plan.copies);
-    return among > voters / 2 && may_write;
-}
-
 /* What is committed, what is newer on some disk, and what leaders have in mind
  * that has come to no disk yet. */
-bool watch_has_quorum(const struct watch *a, uint32_t group, uint32_t hosts)
+bool watch_each_config(const struct watch *a, uint32_t group, config_fn fn,
+                       const void *ctx)
 {
     const struct group_watch *gw = &a->groups[group];
-    if (!has_quorum(a, group, &gw->config, hosts))
+    if (!fn(a, group, &gw->config, ctx))
         return false;
     for (size_t i = 0; i < gw->config_count; i++) {
         const struct config_seen *seen = &gw->configs[i];
@@ -247,7 +236,7 @@ bool watch_has_quorum(const struct watch *a, uint32_t group, uint32_t hosts)
         while (v->term != seen->term)
             v = v->next;
         if (entry_read_config(span_buf(&v->manifest), &c) != ERR_OK ||
-            !has_quorum(a, group, &c, hosts))
+            !fn(a, group, &c, ctx))
             return false;
     }
     for (uint32_t i = 0; i < a->w->host_count; i++) {
@@ -255,8 +244,26 @@ bool watch_has_quorum(const struct watch *a, uint32_t group, uint32_t hosts)
         const struct raft *r =
             h->node == NULL ? NULL : node_raft(h->node, group);
         if (r != NULL && raft_config(r)->index > gw->committed &&
-            !has_quorum(a, group, raft_config(r), hosts))
+            !fn(a, group, raft_config(r), ctx))
             return false;
     }
     return true;
+}
+
+static bool has_quorum(const struct watch *a, uint32_t group,
+                       const struct config *c, const void *ctx)
+{
+    uint32_t hosts = *(const uint32_t *)ctx;
+    uint32_t voters = config_voters(c), among = 0;
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct host *h = host_of(a->w, c->members[i].replica.node);
+        among += c->members[i].is_voter && (hosts >> h->index & 1);
+    }
+    bool may_write = group == 0 || voters >= record_majority(a->w->plan.copies);
+    return among > voters / 2 && may_write;
+}
+
+bool watch_has_quorum(const struct watch *a, uint32_t group, uint32_t hosts)
+{
+    return watch_each_config(a, group, has_quorum, &hosts);
 }

@@ -44,62 +44,46 @@ void watch_image_free(struct watch_image *i)
 void watch_restore(struct watch *a, struct host *h, const struct watch_image *i)
 {
     struct host_watch *hw = &a->hosts[h->index];
+    for (uint32_t g = 0; g < a->w->plan.groups; g++) {
+        struct former *f = &hw->formers[g];
+        const struct disk *d = &hw->disks[g];
+        if (d->is_there && (f->added != d->added || f->count < d->count))
+            *f = (struct former){d->added, d->count};
+    }
     copy_disks(hw->disks, i->disks, a->w->plan.groups);
     memcpy(hw->boots_seen, i->boots_seen, sizeof i->boots_seen);
 }
 
-/* ---- which configurations may count ------------------------------------ */
-
-/* Calls for the newest committed configuration of a group, and for each that
- * is above it in some log: until one of them commits, any may. */
-typedef bool (*config_fn)(const struct watch *a, uint32_t group,
-                          const struct config *c, void *ctx);
-
-static bool for_each_config(const struct watch *a, uint32_t group, config_fn fn,
-                            void *ctx)
-{
-    const struct group_watch *gw = &a->groups[group];
-    if (!fn(a, group, &gw->config, ctx))
-        return false;
-    for (size_t i = 0; i < gw->config_count; i++) {
-        uint64_t index = gw->configs[i].index;
-        const struct variant *v = gw->slots[index].variants;
-        struct config c;
-        while (v != NULL && v->term != gw->configs[i].term)
-            v = v->next;
-        if (index <= gw->config.index || v == NULL)
-            continue;
-        if (entry_read_config(span_buf(&v->manifest), &c) == ERR_OK &&
-            !fn(a, group, &c, ctx))
-            return false;
-    }
-    return true;
-}
-
 /* ---- may a disk be damaged? -------------------------------------------- */
 
-static bool is_whole(const struct host *h, const struct host *victim)
+/* What its log of the group had once it has, or has again. */
+static bool is_whole(const struct watch *a, uint32_t group,
+                     const struct host *h, const struct host *victim)
 {
-    return h != victim && !h->is_out && !h->is_rotten && !h->is_damaged &&
-           !h->is_ghost && h->w->now_us >= h->suspect_until_us;
+    const struct host_watch *hw = &a->hosts[h->index];
+    const struct disk *d = &hw->disks[group];
+    const struct former *f = &hw->formers[group];
+    bool is_short = d->is_there && d->added == f->added && d->count < f->count;
+    return h != victim && !h->is_lost && !h->is_rotten && !h->is_damaged &&
+           !h->is_ghost && !is_short;
 }
 
 static bool has_whole_majority(const struct watch *a, uint32_t group,
-                               const struct config *c, void *ctx)
+                               const struct config *c, const void *ctx)
 {
     const struct host *victim = ctx;
     uint32_t whole = 0;
-    (void)group;
     for (uint32_t i = 0; i < c->count; i++)
         whole += c->members[i].is_voter &&
-                 is_whole(host_of(a->w, c->members[i].replica.node), victim);
+                 is_whole(a, group, host_of(a->w, c->members[i].replica.node),
+                          victim);
     return whole > config_voters(c) / 2;
 }
 
 bool watch_may_lose(const struct watch *a, struct host *victim)
 {
     for (uint32_t g = 0; g < a->w->plan.groups; g++)
-        if (!for_each_config(a, g, has_whole_majority, victim))
+        if (!watch_each_config(a, g, has_whole_majority, victim))
             return false;
     return true;
 }
@@ -114,14 +98,14 @@ struct loss {
 
 /* The entry is on the disks of a majority even without this one. */
 static bool is_elsewhere(const struct watch *a, uint32_t group,
-                         const struct config *c, void *ctx)
+                         const struct config *c, const void *ctx)
 {
     const struct loss *l = ctx;
     uint32_t count = 0;
     for (uint32_t i = 0; i < c->count; i++) {
         const struct host *h = host_of(a->w, c->members[i].replica.node);
         const struct disk *d = &a->hosts[h->index].disks[group];
-        count += c->members[i].is_voter && is_whole(h, l->host) &&
+        count += c->members[i].is_voter && is_whole(a, group, h, l->host) &&
                  d->is_there && d->added == c->members[i].replica.added &&
                  d->count >= l->index && d->entries[l->index - 1] == l->entry;
     }
@@ -130,9 +114,9 @@ static bool is_elsewhere(const struct watch *a, uint32_t group,
 
 static bool is_same_replica(const struct disk *a, const struct disk *b)
 {
-    return a->is_there == b->is_there && a->incarnation == b->incarnation &&
-           a->added == b->added && a->added_most == b->added_most &&
-           a->hard.term == b->hard.term &&
+    return a->is_there == b->is_there && a->is_installing == b->is_installing &&
+           a->incarnation == b->incarnation && a->added == b->added &&
+           a->added_most == b->added_most && a->hard.term == b->hard.term &&
            replica_equal(a->hard.vote, b->hard.vote);
 }
 
@@ -149,7 +133,7 @@ static bool may_forget(const struct watch *a, const struct host *h,
             return false;
     for (size_t i = then->count; i < now->count; i++) {
         struct loss l = {h, now->entries[i], i + 1};
-        if (!for_each_config(a, group, is_elsewhere, &l))
+        if (!watch_each_config(a, group, is_elsewhere, &l))
             return false;
     }
     return true;
@@ -193,9 +177,10 @@ bool watch_all_know(const struct watch *a, const struct host *h, uint64_t boot)
 {
     for (uint32_t i = 0; i < a->w->host_count; i++) {
         const struct host *other = a->w->hosts[i];
-        if (other == h || other->is_out)
+        if (other == h || other->is_lost)
             continue;
-        if (!other->is_member || a->hosts[i].boots_seen[h->index] < boot)
+        if (!other->is_member || other->is_ghost ||
+            a->hosts[i].boots_seen[h->index] < boot)
             return false;
     }
     return true;

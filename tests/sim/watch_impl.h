@@ -100,9 +100,15 @@ struct acked {
     uint64_t added, term, match;
 };
 
+/* How far the log of a replica went before its folder went back. */
+struct former {
+    uint64_t added, count;
+};
+
 struct host_watch {
     uint64_t all_at_us; /* when to look at all groups, turn or not */
     struct disk disks[PLAN_GROUPS_MAX];
+    struct former formers[PLAN_GROUPS_MAX];
     struct claim claims[PLAN_GROUPS_MAX];
     struct acked acked[PLAN_GROUPS_MAX];
     uint64_t newest_boot;
@@ -187,6 +193,12 @@ void watch_commit_risen(struct watch *a, struct host *h, uint32_t group,
                         const struct raft *r, uint64_t from);
 void watch_applied_risen(struct watch *a, struct host *h, uint32_t group,
                          uint64_t applied);
+/* Of each configuration that may be in force: until one of those that are not
+ * committed commits, any may. False as soon as one call is. */
+typedef bool (*config_fn)(const struct watch *a, uint32_t group,
+                          const struct config *c, const void *ctx);
+bool watch_each_config(const struct watch *a, uint32_t group, config_fn fn,
+                       const void *ctx);
 /* It begins to lead. */
 void watch_complete(struct watch *a, struct host *h, uint32_t group,
                     const struct raft *r);

@@ -30,10 +30,10 @@ void watch_view(struct watch *a, struct host *h)
                   h->index + 1, other->index + 1, swim_state_name(m->state),
                   ull(m->boot), m->version, swim_state_name(v->state),
                   ull(v->boot), v->version);
-        MUST_HOLD(a->w, I15, m->boot <= other->boot,
+        uint64_t newest = a->hosts[i].newest_boot;
+        MUST_HOLD(a->w, I15, m->boot <= newest,
                   "n%u believes in boot %llu of n%u, which is at %llu",
-                  h->index + 1, ull(m->boot), other->index + 1,
-                  ull(other->boot));
+                  h->index + 1, ull(m->boot), other->index + 1, ull(newest));
         *v = (struct view){m->boot, m->version, m->state};
     }
 }

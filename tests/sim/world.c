@@ -70,6 +70,8 @@ void world_free(struct world *w)
         raw_free(w->raws[i]);
     for (uint32_t i = 0; i < w->host_count; i++)
         host_free(w->hosts[i]);
+    if (w->copy != NULL)
+        host_free(w->copy);
     while (w->events.count > 0) {
         struct event e = heap_pop(&w->events);
         if (e.kind == EVENT_PACKET || e.kind == EVENT_REQUEST ||
@@ -223,18 +225,32 @@ static void end_process(struct host *h)
         disk_faults_ended(h);
 }
 
+static void machine_event(struct host *h, const struct event *e)
+{
+    host_event(h, e);
+    if (h->exit_code >= 0)
+        end_process(h);
+}
+
+static void process_event(struct host *h, const struct event *e)
+{
+    if (h->life != e->life)
+        return;
+    if (e->kind == EVENT_RESTART && h->node == NULL)
+        host_start(h);
+    else if (e->kind == EVENT_RESUME && h->is_paused)
+        host_resume(h);
+}
+
 static void handle(struct world *w, const struct event *e)
 {
-    struct host *h = w->hosts[e->who % w->plan.hosts];
     switch ((enum event_kind)e->kind) {
     case EVENT_PACKET:
     case EVENT_REQUEST:
     case EVENT_DISK:
     case EVENT_TOLD:
     case EVENT_READ:
-        host_event(h, e);
-        if (h->exit_code >= 0)
-            end_process(h);
+        machine_event(world_host(w, e->who), e);
         return;
     case EVENT_RESPONSE:
     case EVENT_RAW:
@@ -253,12 +269,8 @@ static void handle(struct world *w, const struct event *e)
         processes_event(w, e);
         return;
     case EVENT_RESTART:
-        if (h->life == e->life && h->node == NULL)
-            host_start(h);
-        return;
     case EVENT_RESUME:
-        if (h->life == e->life && h->is_paused)
-            host_resume(h);
+        process_event(w->hosts[e->who], e);
         return;
     case EVENT_JOIN:
         go_on_joining(w, e->who);
@@ -273,7 +285,8 @@ static void wake_host(struct world *w, struct host *h)
         end_process(h);
         return;
     }
-    faults_after(w->faults, h);
+    if (!h->is_ghost)
+        faults_after(w->faults, h);
     if (h->has_hit)
         faults_hit(w->faults, h);
 }
@@ -291,6 +304,10 @@ static bool step(struct world *w, uint64_t limit_us)
             at = w->hosts[i]->next_us;
             host = w->hosts[i];
         }
+    }
+    if (w->copy != NULL && w->copy->next_us < at) {
+        at = w->copy->next_us;
+        host = w->copy;
     }
     for (uint32_t i = 0; i < w->user_count; i++) {
         uint64_t next = user_next_us(w->users[i]);

@@ -19,7 +19,8 @@
 #include "tests/sim/invariants.h"
 #include "tests/sim/plan.h"
 
-#define HOSTS_MAX 9u
+#define HOSTS_MAX 11u
+#define HOST_COPY HOSTS_MAX /* index of world.copy */
 #define USERS_MAX 10u
 #define ENDPOINTS (HOSTS_MAX + USERS_MAX) /* users after hosts */
 
@@ -126,7 +127,9 @@ struct world {
     struct raw *raws[USERS_MAX];
     struct user *users[USERS_MAX];
     uint32_t host_count, raw_count, user_count;
-    uint32_t core; /* hosts that are not gone for good, by bits (core.h) */
+    uint32_t core;      /* hosts that are not gone for good, by bits (core.h) */
+    struct host *copy;  /* a process with a copy of another's folder */
+    struct host *ghost; /* it, or a host that has gone back to an old folder */
 
     struct mesh *mesh;
     struct strangers *strangers;
@@ -160,6 +163,11 @@ static inline bool world_in_core(const struct world *w, uint32_t host)
 static inline uint64_t world_ms(const struct world *w)
 {
     return w->now_us / 1000;
+}
+/* Of an event: one of the hosts, or the copy. */
+static inline struct host *world_host(const struct world *w, uint32_t who)
+{
+    return who == HOST_COPY ? w->copy : w->hosts[who];
 }
 uint64_t world_wall_ms(const struct world *w);
 /* Uniform in [0, max]. */

@@ -232,13 +232,14 @@ static bool apply(struct node *n, struct group *g, struct item *item)
     return true;
 }
 
-static void apply_all(struct node *n, struct group *g)
+/* Whether that may have made more to do. */
+static bool apply_all(struct node *n, struct group *g)
 {
     uint64_t to = raft_applicable(g->raft);
     bool has_applied = false;
     if (g->is_quarantined) { /* what will never be applied need not be kept */
         raft_applied(g->raft, to);
-        return;
+        return true;
     }
     while (g->applied < to && !g->is_quarantined) {
         struct item *item = raft_cached(g->raft, g->applied + 1);
@@ -248,11 +249,12 @@ static void apply_all(struct node *n, struct group *g)
         has_applied = true;
     }
     if (!has_applied)
-        return;
+        return false;
     raft_applied(g->raft, g->applied);
     if (g->streams != NULL && !g->is_gathering &&
         g->applied == raft_last(g->raft))
         streams_spec_clear(g->streams);
+    return true;
 }
 
 void node_group_stored(struct node *n, struct group *g, uint64_t stored)
@@ -311,11 +313,14 @@ void node_group_turn(struct node *n, struct group *g)
 {
     set_stamp(n, g);
     drain_raft(n, g);
-    apply_all(n, g);
+    bool has_more = apply_all(n, g) || g->is_gathering;
     node_walk_committed(n, g);
-    node_serve_gather(n, g);
-    drain_raft(n, g);
-    apply_all(n, g); /* a group of one: what it proposed may be applicable */
+    if (has_more) { /* most turns have seen heartbeats, and end here */
+        node_serve_gather(n, g);
+        drain_raft(n, g);
+        /* A group of one: what it proposed may be applicable. */
+        (void)apply_all(n, g);
+    }
     node_serve_questions(n, g);
     if (raft_role(g->raft) == RAFT_LEADER) {
         if (g->is_quarantined) {

@@ -446,7 +446,8 @@ static void answer_list(struct node *n, struct group *g,
 {
     uint32_t wanted = q->request.count_max;
     wanted = wanted == 0 || wanted > LIST_COUNT_MAX ? LIST_COUNT_MAX : wanted;
-    struct stream_info *infos = mem_alloc((wanted + 1) * sizeof *infos);
+    /* Not mem_alloc: it is large, and mostly little of it is needed. */
+    struct stream_info *infos = mem_resize(NULL, (wanted + 1) * sizeof *infos);
     size_t count = streams_list(g->streams, q->request.name, q->request.after,
                                 infos, wanted + 1);
     struct buf streams = {0};

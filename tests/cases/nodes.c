@@ -196,7 +196,6 @@ void nodes_start(struct nodes *w, size_t node)
     cfg.nonce = ++w->nonces;
     cfg.seed = node + 1;
     cfg.timing = node_timing_default();
-    cfg.timing.jitter_percent = 0;
     m->node = node_new(&cfg, w->now_ms, wall_ms(w));
     struct store_visitor load = node_visitor(m->node);
     err = store_load(m->store, &load);

@@ -3,9 +3,11 @@
  * millisecond and loses nothing but what is cut. Clients speak the wire, one
  * request a connection.
  *
- * A small driver of struct node, as node/loop.c and tests/sim/host.c are; no
- * chance in it at all. A commit is on the disk a millisecond after it was
- * ordered, unless the disk is held; the core hears of it at once. */
+ * A small driver of struct node, as node/loop.c and tests/sim/host.c are. The
+ * only chance is the jitter of election timeouts, seeded by the node's number:
+ * without it two candidates of one rank would split their votes for ever. A
+ * commit is on the disk a millisecond after it was ordered, unless the disk is
+ * held; the core hears of it at once. */
 #ifndef TESTS_CASES_NODES_H
 #define TESTS_CASES_NODES_H
 

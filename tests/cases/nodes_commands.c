@@ -347,19 +347,24 @@ static void print_replica(const struct nodes *w, size_t node, uint32_t group,
     }
 }
 
-/* status films: the group that keeps it; status ring: group 0 */
+/* status films: the group that keeps it; status ring: group 0; status
+ * group=3 */
 static void run_status(struct nodes *w, struct line *l)
 {
+    uint64_t group = line_u64(l, "group", NODES_GROUPS);
     const char *name = line_next(l);
     const struct nodes_name *n = name ? nodes_find_name(w, name) : NULL;
-    bool is_ring = name != NULL && strcmp(name, "ring") == 0;
-    if (n == NULL && !is_ring)
-        line_fail(l, "status: of a stream, or of the ring");
+    if (n != NULL)
+        group = n->group;
+    else if (name != NULL && strcmp(name, "ring") == 0)
+        group = 0;
+    if (group >= NODES_GROUPS)
+        line_fail(l, "status: of a stream, of the ring, or group=");
     if (!line_end(l))
         return;
     for (size_t i = 0; i < NODES_MAX; i++) {
         if (w->machines[i].store != NULL)
-            print_replica(w, i, is_ring ? 0 : n->group, w->out);
+            print_replica(w, i, (uint32_t)group, w->out);
     }
 }
 

@@ -160,7 +160,7 @@ static enum err make_next(struct node *n, const struct changing *c,
 {
     const char *text = "";
     enum err err = ERR_OK;
-    if (epoch_compare(c->made_from, n->ring->epoch) != 0) {
+    if (epoch_compare(c->made_from, n->ring->epoch) != 0 && RULE(S12)) {
         buf_printf(why, "%s", moved_on);
         return ERR_CONFLICT;
     }

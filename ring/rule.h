@@ -29,6 +29,8 @@
     X(S11A, "a heartbeat's commit is at most the follower's match")            \
     X(S11C, "truncate only at a real conflict of terms")                       \
     X(S11D, "a follower's commit is at most what this message matched")        \
+    X(S12,                                                                     \
+      "the ring changes only by compare and append: from the epoch named")     \
     X(S13, "another cluster's or another node's messages are dropped")         \
     X(S18, "exactly once is judged at apply")                                  \
     X(S19A, "an unknown producer is EXPIRED, never new")                       \

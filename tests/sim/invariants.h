@@ -58,6 +58,7 @@
     X(S9E, SIM_SAFETY, "a leader is a voter of its configuration")             \
     X(S23, SIM_SAFETY, "a full disk refuses commands and nothing else")        \
     X(S24, SIM_SAFETY, "nobody speaks of damage where there is none")          \
+    X(S12, SIM_SAFETY, "a change of the ring is made from its newest")         \
     X(S26, SIM_SAFETY, "times never go back within a stream")                  \
     X(T3, SIM_SAFETY, "commands are committed with enough voters")             \
     X(T13, SIM_SAFETY, "who is invited is in a committed configuration")       \

@@ -159,6 +159,11 @@ static void judged(struct operator* o, const struct response *a)
     MUST_HOLD(o->w, T26, a->err == ERR_OK || !has_won(o),
               "the operator is told %s of a proposal that has won",
               err_name(a->err));
+    MUST_HOLD(o->w, S12,
+              a->err != ERR_OK || a->epoch.number == o->made_from.number + 1,
+              "a change made from epoch %llu has won as epoch %llu",
+              (unsigned long long)o->made_from.number,
+              (unsigned long long)a->epoch.number);
     o->has_answer = true;
     o->told = a->err;
     o->told_epoch = a->epoch;

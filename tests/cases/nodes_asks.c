@@ -320,8 +320,9 @@ static void ask_question(struct nodes *w, struct line *l)
     ask(w, to, &a, &q, (struct span){0}, is_later);
 }
 
-/* order drain=3 | add=3 | remove=3 | copies=5 [forced]: what an operator has
- * changed in the ring, at once, by the record that group 0's leader knows. */
+/* order drain=3 | add=3 | remove=3 | copies=5 [forced] [seen=7]: what an
+ * operator has changed in the ring, at once, who has looked at record 7; if it
+ * is not said, at the newest. */
 static void ask_change(struct nodes *w, struct line *l)
 {
     static const struct {
@@ -343,6 +344,7 @@ static void ask_change(struct nodes *w, struct line *l)
             change.slot = (uint16_t)nodes_read_node(l, value);
     }
     bool is_forced = line_flag(l, "forced");
+    uint64_t seen = line_u64(l, "seen", 0);
     size_t to = read_target(w, l, 0);
     if (change.kind == 0)
         line_fail(l, "order: drain=, add=, remove= a node, or copies=");
@@ -362,6 +364,8 @@ static void ask_change(struct nodes *w, struct line *l)
     q.change.proposal.bytes[0] = (uint8_t)++w->orders;
     if (to < NODES_MAX)
         q.epoch = node_record(w->machines[to].node)->epoch;
+    if (seen > 0)
+        q.epoch.number = seen;
     ask(w, to, &a, &q, (struct span){0}, false);
     buf_free(&changes);
 }

@@ -121,7 +121,8 @@
     X(OTHERS_PAYLOAD, 300, "payload rows that another's are written over")     \
     X(ROLL_BACK_LOG, 400, "folders that go back within one boot")              \
     X(ROLL_BACK_BOOT, 250, "folders that go back to a former boot")            \
-    X(CLONE, 250, "copies of folders that run beside them")
+    X(CLONE, 250, "copies of folders that run beside them")                    \
+    X(HALT, 40, "more lost than is borne: only wrong bytes are a failure")
 
 #define FAULT_KINDS(X)                                                         \
     FAULT_KINDS_NETWORK(X)                                                     \

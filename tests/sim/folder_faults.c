@@ -13,6 +13,7 @@ uint32_t folder_faults_most(enum fault kind)
     switch ((int)kind) {
     case FAULT_DISK_LOST:
     case FAULT_CLONE:
+    case FAULT_HALT:
         return 1;
     case FAULT_ROT_ROW:
     case FAULT_LOST_ROW:
@@ -32,7 +33,7 @@ uint32_t folder_faults_most(enum fault kind)
 /* A new machine, with a new id and a new name, joins as any other does. */
 static void replace(struct world *w)
 {
-    if (w->host_count == HOSTS_MAX || w->ghost != NULL ||
+    if (w->host_count == HOSTS_MAX || w->ghost != NULL || w->is_halted ||
         !fault_strikes(w, FAULT_NEW_NODE, 700))
         return;
     struct host *h = host_new(w, w->host_count);
@@ -215,6 +216,41 @@ void folder_faults_ended(struct host *ghost)
         replace(w);
 }
 
+/* ---- more than is borne ------------------------------------------------ */
+
+#define ROTS 100u /* rows of each host, if it is rot */
+
+static void rot_much(struct host *h)
+{
+    static const enum store_rot kinds[] = {
+        STORE_ROT_PAYLOAD, STORE_LOST_PAYLOAD, STORE_OTHERS_PAYLOAD};
+    h->is_damaged = true;
+    for (uint32_t i = 0; i < ROTS; i++)
+        (void)rot(h, kinds[world_draw(h->w, 2)]);
+}
+
+/* Folders of most hosts, or payload of all: what was acknowledged may be gone.
+ * From now on halting is right, and serving wrong bytes the only failure. */
+static void halt(struct world *w)
+{
+    bool is_rot = rng_chance(&w->rng, 500);
+    fault_count(w, FAULT_HALT);
+    w->is_halted = true;
+    world_fault(w, "MORE is lost than is borne: %s",
+                is_rot ? "payload, of all" : "folders");
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        struct host *h = w->hosts[i];
+        if (!host_is_up(h))
+            continue;
+        if (is_rot) {
+            rot_much(h);
+        } else if (rng_chance(&w->rng, 700)) {
+            host_crash(h);
+            host_lose(h);
+        }
+    }
+}
+
 /* ---- events ------------------------------------------------------------ */
 
 void folder_faults_strike(struct host *h, enum fault kind)
@@ -222,6 +258,9 @@ void folder_faults_strike(struct host *h, enum fault kind)
     switch ((int)kind) {
     case FAULT_DISK_LOST:
         lose_disk(h);
+        return;
+    case FAULT_HALT:
+        halt(h->w);
         return;
     case FAULT_ROT_ROW:
     case FAULT_LOST_ROW:

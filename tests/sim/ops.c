@@ -195,7 +195,7 @@ void ops_refused(struct ops *o, uint32_t user, bool is_question, enum err err)
     bool was_full = o->w->totals.faults[FAULT_FULL_DISK] > 0;
     const uint64_t *faults = o->w->totals.faults;
     bool was_damaged = faults[FAULT_ROT_PAYLOAD] + faults[FAULT_LOST_PAYLOAD] +
-                           faults[FAULT_OTHERS_PAYLOAD] +
+                           faults[FAULT_OTHERS_PAYLOAD] + faults[FAULT_HALT] +
                            faults[FAULT_BIT_FLIP] >
                        0;
     MUST_HOLD(o->w, S24, err != ERR_CORRUPT || was_damaged,

@@ -69,6 +69,8 @@ static const char *too_little(const struct totals *t)
         return "partitions";
     if (kinds_injected(t) < KINDS_MIN)
         return "kinds of faults";
+    if (t->faults[FAULT_HALT] > 0)
+        return NULL;
     if (t->appends < APPENDS_MIN || t->appending_users < APPENDERS_MIN)
         return "acknowledged appends";
     return NULL;

@@ -119,6 +119,7 @@ struct world {
     struct totals totals;
     struct world_cfg cfg;
     bool is_chaos;     /* faults may happen, messages may be lost */
+    bool is_halted;    /* more is lost than the promises cover (FAULT_HALT) */
     bool is_healing;   /* users do nothing but what the end asks of them */
     const char *doing; /* for the failure's report */
 

@@ -133,7 +133,7 @@ struct group {
     uint64_t asked_ms;  /* orphans */
     struct epoch epoch; /* the highest of its applied entries (T29) */
     const char *walk_reason;
-    uint64_t damaged_index;      /* an entry whose payload could not be read */
+    uint64_t damaged_index; /* an entry whose payload could not be read */
     /* The newest log row that a read has not found, and when first. */
     uint64_t missing_index, missing_ms;
     uint64_t config_told;        /* index of the committed configuration that

@@ -12,8 +12,8 @@
 
 /* To look at all that a node thinks takes longer than to play what it does;
  * at swapped addresses thousands of packets come that are for another. */
-#define VOIDS_FIRST 50u
-#define VOIDS_EVERY 32u
+#define VOIDS_FIRST 20u
+#define VOIDS_EVERY 64u
 
 /* ---- the machine ------------------------------------------------------- */
 

@@ -317,11 +317,13 @@ static void see_gone(struct node *n, struct record **next)
     }
 }
 
-/* T3: a raised N asks for more disks only once every group has them. */
+/* T3: a raised N asks for more disks only once every group has them: not the
+ * voters count but their majority, as where appends are let in. */
 static void raise_acks(struct node *n, struct record **next)
 {
     uint32_t acks = record_majority(n->ring->copies);
-    if (n->ring->acks >= acks || node_standing_voters(n) < acks)
+    if (n->ring->acks >= acks ||
+        record_majority(node_standing_voters(n)) < acks)
         return;
     if (*next == NULL)
         *next = record_copy(n->ring);

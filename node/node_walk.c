@@ -35,25 +35,35 @@ static bool is_out(const struct node *n, struct id128 node)
     return m->seen == SEEN_OUT || m->wanted == WANTED_LEFT;
 }
 
+static const struct raft_progress *progress_of(const struct group *g,
+                                               struct replica r)
+{
+    const struct raft_progress *p;
+    size_t count = raft_followers(g->raft, &p);
+    for (size_t i = 0; i < count; i++)
+        if (replica_equal(p[i].replica, r))
+            return &p[i];
+    return NULL;
+}
+
+static bool is_live(const struct node *n, const struct raft_progress *p)
+{
+    return p->heard_ms != 0 && !node_has_timed_out(n->now_ms, p->heard_ms,
+                                                   n->cfg.timing.election_ms);
+}
+
 static struct walk_replica view_of(const struct node *n, const struct group *g,
                                    struct replica r)
 {
     if (replica_equal(r, g->self))
         return (struct walk_replica){true, true, true, false, false};
-    const struct raft_progress *p;
-    size_t count = raft_followers(g->raft, &p);
-    for (size_t i = 0; i < count; i++) {
-        if (!replica_equal(p[i].replica, r))
-            continue;
-        bool is_live = p[i].heard_ms != 0 &&
-                       !node_has_timed_out(n->now_ms, p[i].heard_ms,
-                                           n->cfg.timing.election_ms);
-        bool is_matched =
-            p[i].match > 0 && p[i].match + MATCHED_LAG >= raft_commit(g->raft);
-        return (struct walk_replica){is_live, is_matched, is_calm(n, r.node),
-                                     p[i].is_lost, is_out(n, r.node)};
-    }
-    return (struct walk_replica){.is_out = is_out(n, r.node)};
+    const struct raft_progress *p = progress_of(g, r);
+    if (p == NULL)
+        return (struct walk_replica){.is_out = is_out(n, r.node)};
+    bool is_matched =
+        p->match > 0 && p->match + MATCHED_LAG >= raft_commit(g->raft);
+    return (struct walk_replica){is_live(n, p), is_matched, is_calm(n, r.node),
+                                 p->is_lost, is_out(n, r.node)};
 }
 
 static uint32_t row_nodes(const struct node *n, uint32_t group,
@@ -89,7 +99,8 @@ static const struct config *walked_to(const struct group *g)
 }
 
 /* The next after this one, going round, so that two that are both damaged do
- * not hand it to each other for ever. */
+ * not hand it to each other for ever. What could not be read has been applied:
+ * who has all that is committed lacks none of it, so that it can take over. */
 void node_walk_leave(struct node *n, struct group *g)
 {
     const struct config *c = raft_config(g->raft);
@@ -98,8 +109,9 @@ void node_walk_leave(struct node *n, struct group *g)
         self++;
     for (uint32_t i = 1; self < c->count && i < c->count; i++) {
         const struct config_member *m = &c->members[(self + i) % c->count];
-        struct walk_replica view = view_of(n, g, m->replica);
-        if (m->is_voter && view.is_live && view.is_matched && !view.is_lost &&
+        const struct raft_progress *p = progress_of(g, m->replica);
+        if (m->is_voter && p != NULL && is_live(n, p) && !p->is_lost &&
+            p->match >= raft_commit(g->raft) &&
             raft_transfer(g->raft, m->replica, n->now_ms) == ERR_OK)
             return;
     }

@@ -162,8 +162,10 @@ enum err raft_transfer(struct raft *r, struct replica to, uint64_t now_ms)
     const struct raft_progress *p = raft_lead_find(r, to);
     if (p == NULL || !p->is_voter)
         return ERR_BAD_REQUEST;
+    /* Asked again, it is not given more time: proposals wait. */
+    if (!is_handing_over(r) || !replica_equal(to, r->transfer_to))
+        r->transfer_until_ms = r->now_ms + r->cfg.election_ms;
     r->transfer_to = p->replica;
-    r->transfer_until_ms = r->now_ms + r->cfg.election_ms;
     push_over(r, p);
     return ERR_OK;
 }

@@ -729,6 +729,9 @@ static void hand_over_is_given_up_after_an_election_timeout(void **state)
         rig_tick(&g, 0, now);
         answer_round(2, 1);
         assert_int_equal(rig_propose(&g, 0), 0);
+        /* Asked again, it gets no more time. */
+        assert_int_equal(raft_transfer(leader(), rig_replica(1), g.now),
+                         ERR_OK);
     }
     rig_tick(&g, 0, begin + RIG_T);
     assert_int_equal(rig_propose(&g, 0), 2);

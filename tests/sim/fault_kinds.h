@@ -83,6 +83,8 @@
     X(HUNT, 600, "leaders cut off as soon as they lead")                       \
     X(SLOW_COMMIT, 600, "commits that take long")                              \
     X(JOIN_LATE, 500, "hosts that join while faults go on")                    \
+    X(REZONE, 400, "hosts that are put into another zone")                     \
+    X(COPIES, 300, "N raised and lowered again")                               \
     X(NO_JITTER, 300, "histories without jitter in election timeouts")         \
     X(SKEW, 500, "wall clocks apart")                                          \
     X(GONE, 500, "dead or cut off for good, in the end")

@@ -4,6 +4,7 @@
 #include "net/keys.h"
 #include "tests/sim/cuts.h"
 #include "tests/sim/disk_faults.h"
+#include "tests/sim/orders.h"
 #include "tests/sim/processes.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/troubles.h"
@@ -17,6 +18,7 @@ enum act {
     DO_TROUBLE,
     DO_PAUSE,
     DO_MISHAP,
+    DO_CHANGE,
     DO_HUNT,
     DO_STRANDED, /* the hunted one is cut off */
     DO_OVERDUE,  /* the aimed-at one has not done it */
@@ -27,7 +29,8 @@ enum act {
 static const char *const act_names[] = {
     [DO_CRASH] = "crash",     [DO_AWAY] = "away",   [DO_CUT] = "cut",
     [DO_TROUBLE] = "trouble", [DO_PAUSE] = "pause", [DO_MISHAP] = "process",
-    [DO_HUNT] = "hunt",       [DO_STRANDED] = NULL, [DO_OVERDUE] = NULL,
+    [DO_CHANGE] = "change",   [DO_HUNT] = "hunt",   [DO_STRANDED] = NULL,
+    [DO_OVERDUE] = NULL,
 };
 
 static const char *const aim_words[] = {
@@ -96,6 +99,7 @@ void faults_schedule(struct faults *f, uint64_t during_ms)
     scatter(f, w->plan.partitions, DO_CUT, during_ms);
     scatter(f, w->plan.troubles, DO_TROUBLE, during_ms);
     scatter(f, w->plan.mishaps, DO_MISHAP, during_ms);
+    scatter(f, w->plan.changes, DO_CHANGE, during_ms);
     if (w->plan.has[FAULT_AWAY])
         scatter(f, w->plan.away, DO_AWAY, during_ms);
     if (w->plan.has[FAULT_PAUSE])
@@ -321,6 +325,9 @@ static void befall(struct faults *f, const struct event *e)
         return;
     case DO_MISHAP:
         processes_strike(w);
+        return;
+    case DO_CHANGE:
+        orders_strike(w->orders);
         return;
     case DO_HUNT:
         hunt(f);

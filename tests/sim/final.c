@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "tests/sim/core.h"
+#include "tests/sim/orders.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/user.h"
 #include "tests/sim/watch.h"
@@ -303,6 +304,17 @@ static void run_halted(struct world *w)
     ops_check(w->ops);
 }
 
+/* All have the same record. */
+static void check_orders(struct world *w)
+{
+    for (uint32_t i = 0; i < w->host_count; i++) {
+        if (!world_in_core(w, i))
+            continue;
+        orders_check(w->orders, node_record(w->hosts[i]->node));
+        return;
+    }
+}
+
 void final_run(struct world *w)
 {
     uint64_t terms[PLAN_GROUPS_MAX];
@@ -319,6 +331,7 @@ void final_run(struct world *w)
     w->is_healing = true;
     need(w, HELD_V2, are_answered, ANSWERED_MS, "every append is answered");
     need(w, HELD_V3, are_views_equal, VIEWS_MS, "views are equal");
+    check_orders(w);
     final_settle(w);
     note_terms(w, terms);
     w->totals.healed_ms = (w->now_us - healed_us) / 1000;

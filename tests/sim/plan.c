@@ -47,6 +47,7 @@ static void draw_faults(struct plan *p, struct rng *r)
     p->leader_percent = between(r, 0, 80);
     p->blackout_percent = between(r, 5, 40);
     p->mishaps = between(r, 1, 8);
+    p->changes = between(r, 1, 12);
     p->hunts = between(r, 1, 5);
     p->hunt_ms = between(r, 1000, 8000);
 }
@@ -148,8 +149,8 @@ void plan_calm(struct plan *p)
 
 void plan_stretch(struct plan *p, uint32_t seconds)
 {
-    uint32_t *counts[] = {&p->crashes, &p->partitions, &p->troubles,
-                          &p->pauses,  &p->mishaps,    &p->hunts};
+    uint32_t *counts[] = {&p->crashes, &p->partitions, &p->troubles, &p->pauses,
+                          &p->mishaps, &p->changes,    &p->hunts};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         *counts[i] =
             (uint32_t)((uint64_t)*counts[i] * seconds * 1000 / p->chaos_ms);
@@ -164,7 +165,7 @@ void plan_print(const struct plan *p, struct buf *text)
         "long %u/1000 %u ms, stale %u ms; wake %u us, commit %u..%u us, "
         "slow %u/1000 %u ms; crashes %u (aimed %u %%, leader %u %%, "
         "several %u %%, down %u ms), cuts %u (%u ms), troubles %u, pauses %u, "
-        "mishaps %u, "
+        "mishaps %u, changes %u, "
         "hunts %u (%u ms); "
         "%u streams, %u+%u users, every %u ms, batch %u, %u bytes",
         p->hosts, p->late_hosts, p->copies, p->timing.election_ms,
@@ -173,7 +174,7 @@ void plan_print(const struct plan *p, struct buf *text)
         p->commit_min_us, p->commit_max_us, p->slow_per_mille, p->slow_ms,
         p->crashes, p->aimed_percent, p->leader_percent, p->blackout_percent,
         p->down_ms, p->partitions, p->cut_ms, p->troubles, p->pauses,
-        p->mishaps, p->hunts, p->hunt_ms, p->streams, p->raw_users,
+        p->mishaps, p->changes, p->hunts, p->hunt_ms, p->streams, p->raw_users,
         p->core_users, p->pace_ms, p->batch_max, p->bytes_max);
     buf_printf(text, "; without");
     for (size_t i = 0; i < FAULT_COUNT; i++)

@@ -36,7 +36,7 @@ struct plan {
     uint32_t read_us;
     uint32_t skew_ms; /* of wall clocks, either way */
     /* faults */
-    uint32_t crashes, partitions, troubles, pauses, mishaps;
+    uint32_t crashes, partitions, troubles, pauses, mishaps, changes;
     uint32_t isolations_percent;
     uint32_t down_ms, cut_ms, pause_ms;
     uint32_t away, out_after_ms;

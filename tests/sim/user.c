@@ -5,6 +5,7 @@
 
 #include "net/keys.h"
 #include "tests/sim/mesh.h"
+#include "tests/sim/orders.h"
 #include "tests/sim/strangers.h"
 
 #define STREAMS_MAX 8u
@@ -20,6 +21,7 @@ enum wanted {
     WANT_LIST,
     WANT_JOIN,
     WANT_RECORD,
+    WANT_CHANGE,
     WANT_APPEND,
 };
 
@@ -62,6 +64,7 @@ struct user {
     struct host *joining;
     bool is_join_said; /* by the ring's leader */
     bool is_join_asked;
+    bool is_changing;
     bool is_proving;
     uint64_t deadline_ms; /* the client's, as of the last drain */
 };
@@ -143,6 +146,9 @@ void user_crash(struct user *u)
         memcpy(u->uses[i].name, s.name, sizeof s.name);
     }
     u->is_listing = u->is_join_asked = false;
+    if (u->is_changing)
+        orders_answered(u->w->orders, ERR_TIMEOUT);
+    u->is_changing = false;
     fault_count(u->w, FAULT_USER_DIES);
     open_client(u);
 }
@@ -300,6 +306,10 @@ static void done(struct user *u, const struct client_result *r)
     case WANT_JOIN:
     case WANT_RECORD:
         join_done(u, what, r);
+        return;
+    case WANT_CHANGE:
+        u->is_changing = false;
+        orders_answered(u->w->orders, r->err);
         return;
     case WANT_APPEND:
         break;
@@ -596,6 +606,32 @@ void user_join(struct user *u, struct host *h)
     u->is_join_asked =
         submit(u, r, u->is_join_said ? WANT_RECORD : WANT_JOIN, 0);
     drain(u);
+}
+
+bool user_change(struct user *u, const struct change *c, const struct host *h)
+{
+    const struct record *record = client_record(u->c);
+    if (u->is_changing || record == NULL)
+        return false;
+    struct change change = *c;
+    if (change_is_of_member(c->kind))
+        change.slot = record_slot(record, h->id);
+    if (change.slot == SLOT_NONE)
+        return false;
+    uint8_t bytes[CHANGE_BYTES_MAX];
+    struct enc e = enc_of(bytes, sizeof bytes);
+    change_write(&e, &change);
+    uint64_t a = rng_next(&u->w->rng), b = rng_next(&u->w->rng);
+    struct client_request r = {
+        .op = CLIENT_CHANGE,
+        .epoch = record->epoch,
+        .change = {.act = ACT_NOW, .count = 1, .changes = enc_span(&e)},
+    };
+    memcpy(r.change.proposal.bytes, &a, 8);
+    memcpy(r.change.proposal.bytes + 8, &b, 8);
+    u->is_changing = submit(u, r, WANT_CHANGE, 0);
+    drain(u);
+    return u->is_changing;
 }
 
 bool user_is_idle(const struct user *u)

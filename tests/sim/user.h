@@ -1,7 +1,7 @@
 /* user.h - a user with the client core: the library's pure half, driven as
  * net/eddy.c drives it. Appends in a pipeline, asks, reads from the first
  * segment on as they come, lists; dies at times and comes back. One of them,
- * the operator, also lets hosts join. */
+ * the operator's, also lets hosts join and has the ring changed (orders.h). */
 #ifndef TESTS_SIM_USER_H
 #define TESTS_SIM_USER_H
 
@@ -17,6 +17,9 @@ uint64_t user_next_us(const struct user *u);
 void user_crash(struct user *u);
 /* Asks for a host to be let in, as often as it takes. */
 void user_join(struct user *u, struct host *h);
+/* Asks for a change of the ring, about that host if it is about one; what
+ * comes of it goes to orders.h. False: it cannot, now. */
+bool user_change(struct user *u, const struct change *c, const struct host *h);
 bool user_is_idle(const struct user *u);
 /* It has read every stream to where the twin ends. */
 bool user_has_read_all(struct user *u);

@@ -11,6 +11,7 @@
 #include "tests/sim/final.h"
 #include "tests/sim/mesh.h"
 #include "tests/sim/operator.h"
+#include "tests/sim/orders.h"
 #include "tests/sim/processes.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/strangers.h"
@@ -51,6 +52,7 @@ struct world *world_new(uint64_t seed, const struct world_cfg *cfg)
     w->strangers = strangers_new(w);
     w->faults = faults_new(w);
     w->operator= operator_new(w);
+    w->orders = orders_new(w);
     for (uint32_t i = 0; i < w->plan.hosts; i++)
         w->hosts[w->host_count++] = host_new(w, i);
     w->core = world_all(w);
@@ -83,6 +85,7 @@ void world_free(struct world *w)
     heap_free(&w->events);
     faults_free(w->faults);
     operator_free(w->operator);
+    orders_free(w->orders);
     strangers_free(w->strangers);
     mesh_free(w->mesh);
     ops_free(w->ops);

@@ -109,6 +109,7 @@ struct faults;
 struct operator;
 struct mesh;
 struct strangers;
+struct orders;
 
 struct world {
     uint64_t seed;
@@ -139,6 +140,7 @@ struct world {
     struct ops *ops;
     struct faults *faults;
     struct operator* operator;
+    struct orders *orders;
 };
 
 struct world *world_new(uint64_t seed, const struct world_cfg *cfg);

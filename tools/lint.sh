@@ -84,6 +84,15 @@ check_unfinished() {
         offend "unfinished work belongs in an issue, not in main"
 }
 
+# The atlas names every kind of fault that the simulator has.
+check_atlas() {
+    local kind
+    while read -r kind; do
+        grep -qw "$kind" tests/sim/FAULTS.md ||
+            offence "tests/sim/FAULTS.md: $kind is missing"
+    done < <(sed -nE 's/^    X\(([A-Z_]+),.*/\1/p' tests/sim/fault_kinds.h)
+}
+
 # A function's body lies between a { and a } in the first column.
 function_lengths() {
     awk -v OFS='\t' '
@@ -224,6 +233,7 @@ check_format
 check_guards
 check_headers_alone
 check_unfinished
+check_atlas
 check_lengths
 check_rooms
 check_libraries

@@ -87,6 +87,8 @@ static void set_line(struct world *w, const struct trouble *t, uint32_t from,
         return;
     case CAP:
         l->bytes_per_ms = amount_of(t);
+        if (!t->is_in_force) /* what waited is late, but holds up nothing */
+            l->free_us = l->last_us = 0;
         return;
     case BUFFER:
         l->buffer = amount_of(t);

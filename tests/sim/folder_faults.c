@@ -6,7 +6,7 @@
 
 /* Between looks whether all have heard of a later boot. */
 #define TRY_US 1500000u
-#define TRIES  20u
+#define TRIES  20u /* of what must wait for its moment */
 
 uint32_t folder_faults_most(enum fault kind)
 {
@@ -122,29 +122,35 @@ static void drop_past(struct host *h)
 static void begin_to_forget(struct host *h)
 {
     h->past = host_image(h);
-    later(h, FAULT_ROLL_BACK_LOG, 50000 + world_draw(h->w, 1000000), h->life);
+    later(h, FAULT_ROLL_BACK_LOG, 20000 + world_draw(h->w, 300000), TRIES);
 }
 
-static void forget(struct host *h, uint64_t life)
+static void forget(struct host *h, uint64_t lost)
+{
+    struct host_image *past = h->past;
+    h->past = NULL;
+    faults_kill(h, world_draw(h->w, 30000));
+    fault_count(h->w, FAULT_ROLL_BACK_LOG);
+    world_fault(h->w, "%s's folder goes back: %llu entries are GONE", h->name,
+                (unsigned long long)lost);
+    host_restore(h, past);
+}
+
+/* While a commit is under way nobody knows what the disk will have. */
+static void try_to_forget(struct host *h, uint64_t tries)
 {
     struct world *w = h->w;
     uint64_t lost = 0;
-    if (!host_is_up(h) || h->life != life || w->ghost != NULL || h->is_rotten ||
-        h->is_damaged) {
+    bool is_void = !host_is_up(h) || h->life != h->past->life ||
+                   w->ghost != NULL || h->is_rotten || h->is_damaged;
+    bool is_borne = !is_void && h->batch == NULL &&
+                    watch_may_forget(w->watch, h, h->past->seen, &lost);
+    if (is_borne && lost > 0)
+        forget(h, lost);
+    else if (!is_void && tries > 0)
+        later(h, FAULT_ROLL_BACK_LOG, 5000 + world_draw(w, 30000), tries - 1);
+    else
         drop_past(h);
-        return;
-    }
-    faults_kill(h, world_draw(w, 30000));
-    if (!watch_may_forget(w->watch, h, h->past->seen, &lost) || lost == 0) {
-        drop_past(h);
-        return;
-    }
-    fault_count(w, FAULT_ROLL_BACK_LOG);
-    world_fault(w, "%s's folder goes back: %llu entries are GONE", h->name,
-                (unsigned long long)lost);
-    struct host_image *past = h->past;
-    h->past = NULL;
-    host_restore(h, past);
 }
 
 /* S6C: an image of this boot; the host dies and comes back, so that the others
@@ -290,7 +296,7 @@ void folder_faults_event(struct host *h, const struct event *e)
     if (!h->w->is_chaos)
         drop_past(h);
     else if (e->number == FAULT_ROLL_BACK_LOG)
-        forget(h, e->life);
+        try_to_forget(h, e->life);
     else
         try_old_folder(h, (enum fault)e->number, e->life);
 }

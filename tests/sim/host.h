@@ -63,7 +63,7 @@ struct host_clock {
 struct host_image {
     struct store *store;
     struct watch_image *seen;
-    uint64_t boot;
+    uint64_t boot, life;
 };
 
 struct host {

@@ -108,6 +108,7 @@ struct host_image *host_image(const struct host *h)
     i->store = store_model_copy(h->store, NULL);
     i->seen = watch_image(h->w->watch, h);
     i->boot = h->boot;
+    i->life = h->life;
     return i;
 }
 

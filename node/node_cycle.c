@@ -189,7 +189,9 @@ static void add_boots(struct node *n)
     if (!n->has_boot_news)
         return;
     n->has_boot_news = false;
-    add(n, STORE_BOOTS)->bytes = node_boots_encode(n);
+    struct span boots = node_boots_encode(n);
+    if (boots.size > 0) /* else who had been heard has left meanwhile */
+        add(n, STORE_BOOTS)->bytes = boots;
 }
 
 static void add_portions(struct node *n)

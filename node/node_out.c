@@ -129,17 +129,17 @@ void node_out_keep_rows(const struct node *n, struct record *next,
 {
     for (uint32_t g = 0; g < n->group_count; g++) {
         const struct frame_standing *s = node_standing(n, g);
-        uint16_t row[REPLICATION_MAX] = {slot};
-        uint32_t count = 1;
+        uint16_t voters[REPLICAS_MAX];
+        uint32_t count = 0;
         bool is_kept = false;
         for (uint32_t i = 0; s != NULL && i < s->count; i++) {
-            bool is_voter = s->is_voter[i];
-            is_kept = is_kept || (is_voter && s->slots[i] == slot);
-            if (is_voter && s->slots[i] != slot && count < next->copies)
-                row[count++] = s->slots[i];
+            if (!s->is_voter[i])
+                continue;
+            voters[count++] = s->slots[i];
+            is_kept = is_kept || s->slots[i] == slot;
         }
         if (is_kept)
-            record_set_row(next, g, row, count);
+            record_keep_row(next, g, slot, voters, count);
     }
 }
 

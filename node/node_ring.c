@@ -341,8 +341,12 @@ static void propose_seen(struct node *n, struct group *g)
     if (next == NULL)
         return;
     record_advance(next, n->wall_ms);
-    if (record_fault(next) == NULL)
+    const char *fault = record_fault(next);
+    if (fault == NULL)
         (void)node_ring_propose(n, g, next, random_id(n));
+    else
+        node_log(n, NODE_ERROR, "the next ring record makes no sense: %s",
+                 fault);
     record_free(next);
 }
 

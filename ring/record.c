@@ -263,6 +263,23 @@ void record_set_row(struct record *r, uint32_t group, const uint16_t *slots,
     }
 }
 
+void record_keep_row(struct record *r, uint32_t group, uint16_t slot,
+                     const uint16_t *voters, uint32_t count)
+{
+    /* Group 0 has as many as there are members for, whatever N. */
+    uint32_t limit = group == 0 ? REPLICATION_MAX : r->copies;
+    uint16_t row[REPLICATION_MAX] = {slot};
+    uint32_t size = 1;
+    for (uint32_t i = 0; i < count && size < limit; i++) {
+        bool is_new = voters[i] < r->member_count;
+        for (uint32_t k = 0; k < size; k++)
+            is_new = is_new && row[k] != voters[i];
+        if (is_new)
+            row[size++] = voters[i];
+    }
+    record_set_row(r, group, row, size);
+}
+
 /* A zone is numbered by the first slot that is in it, so that a node without
  * a zone has its own. */
 static uint16_t zone_of(const struct record *r, uint32_t slot)

@@ -260,6 +260,11 @@ NODISCARD enum err record_allow(struct record *r, const struct client_key *key);
  * slots. */
 void record_set_row(struct record *r, uint32_t group, const uint16_t *slots,
                     uint32_t count);
+/* T28: the fold shall start from who holds the group, `slot` before the others,
+ * as many as a row has at most. The list comes from another node: slots that
+ * are no members' here, or stand in it twice, do not count. */
+void record_keep_row(struct record *r, uint32_t group, uint16_t slot,
+                     const uint16_t *voters, uint32_t count);
 /* Next epoch, time, and the fold of all rows (ring/placement.h). */
 void record_advance(struct record *r, uint64_t now_ms);
 

@@ -328,6 +328,25 @@ static void the_fold_starts_from_the_rows_that_are_set(void **state)
     record_free(r);
 }
 
+/* What another node states may be of a newer record, or senseless. */
+static void a_row_is_kept_without_slots_that_make_no_sense(void **state)
+{
+    (void)state;
+    struct record *r = rings_advanced(6, 16);
+    uint32_t count;
+    record_keep_row(r, 5, 4, (const uint16_t[]){6, 1, 1, 4, 9000, 0, 2}, 7);
+    const uint16_t *slots = record_row(r, 5, &count);
+    assert_int_equal(count, 3);
+    assert_int_equal(slots[0], 4);
+    assert_int_equal(slots[1], 1);
+    assert_int_equal(slots[2], 0);
+    assert_null(record_fault(r));
+    record_keep_row(r, 0, 4, (const uint16_t[]){0, 1, 2, 3, 4}, 5);
+    (void)record_row(r, 0, &count);
+    assert_int_equal(count, 5);
+    record_free(r);
+}
+
 static void members_of_one_zone_are_kept_apart(void **state)
 {
     (void)state;
@@ -382,6 +401,7 @@ int main(void)
         cmocka_unit_test(seeing_leaves_wanted_alone),
         cmocka_unit_test(advancing_folds_all_rows),
         cmocka_unit_test(the_fold_starts_from_the_rows_that_are_set),
+        cmocka_unit_test(a_row_is_kept_without_slots_that_make_no_sense),
         cmocka_unit_test(members_of_one_zone_are_kept_apart),
         cmocka_unit_test(an_unfit_member_keeps_its_rows_and_gets_no_new),
     };

@@ -228,6 +228,7 @@ void node_free(struct node *n)
     record_free(n->ring);
     buf_free(&n->record_bytes);
     buf_free(&n->boots);
+    buf_free(&n->left);
     node_queue_free(&n->effects);
     node_queue_free(&n->dirty);
     node_queue_free(&n->joinings);

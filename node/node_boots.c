@@ -29,33 +29,88 @@ enum err node_boots_load(void *ctx, struct span bytes)
     return ERR_OK;
 }
 
+/* The highest boot of a node in these rows, if that is above *boot. */
+static void find_boot(const struct buf *rows, struct id128 node, uint64_t *boot,
+                      uint32_t *nonce)
+{
+    struct dec d = dec_of(span_buf(rows));
+    while (dec_left(&d) > 0) {
+        struct id128 id = dec_id(&d);
+        uint64_t row_boot = dec_u64(&d);
+        uint32_t row_nonce = dec_u32(&d);
+        if (!id_equal(id, node) || row_boot <= *boot)
+            continue;
+        *boot = row_boot;
+        *nonce = row_nonce;
+    }
+}
+
+static void put_boot(struct buf *out, struct id128 node, uint64_t boot,
+                     uint32_t nonce)
+{
+    if (boot == 0)
+        return;
+    struct enc e = enc_of(buf_grow(out, BOOT_BYTES), BOOT_BYTES);
+    enc_id(&e, node);
+    enc_u64(&e, boot);
+    enc_u32(&e, nonce);
+}
+
 void node_boots_remember(const struct node *n, struct peer *p)
 {
-    struct dec d = dec_of(span_buf(&n->boots));
+    find_boot(&n->boots, p->node, &p->boot, &p->nonce);
+    find_boot(&n->left, p->node, &p->boot, &p->nonce);
+    p->in_boot = p->boot;
+}
+
+/* Rows of nodes that are no peers: who has left, or whom only a newer record
+ * than the cached one names. */
+static void put_others(const struct node *n, const struct buf *rows,
+                       struct buf *out)
+{
+    struct dec d = dec_of(span_buf(rows));
     while (dec_left(&d) > 0) {
-        struct id128 node = dec_id(&d);
-        uint64_t boot = dec_u64(&d);
-        uint32_t nonce = dec_u32(&d);
-        if (!id_equal(node, p->node))
+        struct peer p = {.node = dec_id(&d)};
+        uint64_t there = 0;
+        uint32_t nonce = 0;
+        (void)dec_bytes(&d, BOOT_BYTES - sizeof p.node);
+        find_boot(out, p.node, &there, &nonce);
+        if (there != 0 || node_peer(n, p.node) != NULL)
             continue;
-        p->boot = p->in_boot = boot;
-        p->nonce = nonce;
+        node_boots_remember(n, &p);
+        put_boot(out, p.node, p.boot, p.nonce);
     }
 }
 
 struct span node_boots_encode(struct node *n)
 {
-    buf_clear(&n->boots);
-    for (size_t i = 0; i < n->peer_count; i++) {
-        const struct peer *p = n->peers[i];
-        if (p->boot == 0)
-            continue;
-        struct enc e = enc_of(buf_grow(&n->boots, BOOT_BYTES), BOOT_BYTES);
-        enc_id(&e, p->node);
-        enc_u64(&e, p->boot);
-        enc_u32(&e, p->nonce);
-    }
+    struct buf next = {0};
+    for (size_t i = 0; i < n->peer_count; i++)
+        put_boot(&next, n->peers[i]->node, n->peers[i]->boot,
+                 n->peers[i]->nonce);
+    put_others(n, &n->boots, &next);
+    put_others(n, &n->left, &next);
+    buf_free(&n->boots);
+    n->boots = next;
+    buf_clear(&n->left);
     return span_buf(&n->boots);
+}
+
+void node_boots_left(struct node *n, const struct peer *p)
+{
+    put_boot(&n->left, p->node, p->boot, p->nonce);
+    n->has_boot_news = true;
+}
+
+bool node_boots_is_past(struct node *n, const struct wire_header *h)
+{
+    uint64_t boot = 0;
+    uint32_t nonce = 0;
+    find_boot(&n->boots, h->from, &boot, &nonce);
+    find_boot(&n->left, h->from, &boot, &nonce);
+    if (h->boot > boot)
+        put_boot(&n->left, h->from, h->boot, h->nonce);
+    return h->boot < boot;
 }
 
 bool node_boots_is_former(const struct peer *p, const struct wire_header *h)

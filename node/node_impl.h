@@ -295,6 +295,7 @@ struct node {
     size_t peer_count;
     struct buf boots;   /* of peers: as loaded, then as last encoded */
     bool has_boot_news; /* not stored yet */
+    struct buf left;    /* of peers no longer, since the last encoding */
 
     struct cycle cycle;
     size_t hard_waiting, log_waiting; /* of all groups, for the next cycle */
@@ -403,6 +404,11 @@ void node_boots_remember(const struct node *n, struct peer *p);
 /* All that is known, for the disk; valid until the next call. */
 struct span node_boots_encode(struct node *n);
 bool node_boots_is_former(const struct peer *p, const struct wire_header *h);
+/* It is no peer any more, but what was heard of it stays known. */
+void node_boots_left(struct node *n, const struct peer *p);
+/* Of a member that has left: a later life of it has been heard. If not, this
+ * one has. */
+bool node_boots_is_past(struct node *n, const struct wire_header *h);
 void node_boots_seen(struct node *n, struct peer *p,
                      const struct wire_header *h);
 /* A message of a former life: its HELLO gets FORGOTTEN. */

@@ -99,6 +99,7 @@ static bool has_left(const struct node *n, const struct peer *p)
 
 static void peer_remove(struct node *n, size_t at)
 {
+    node_boots_left(n, n->peers[at]);
     node_push(n, NODE_DO_PEER_GONE)->node = n->peers[at]->node;
     peer_free(n->peers[at]);
     n->peers[at] = n->peers[--n->peer_count];
@@ -123,34 +124,53 @@ void node_peers_update(struct node *n)
     }
 }
 
-/* ---- who has left ------------------------------------------------------ */
-
-/* It comes again and does not know yet: a peer that is only told so. None is
- * told because of a record alone (T6): no group counts on it any more. */
-static struct peer *peer_that_left(struct node *n, struct id128 node)
+/* S33: the key that proved itself on this connection is the member's. */
+static bool is_its_key(const struct node *n, const uint8_t *key,
+                       const uint8_t *of_member)
 {
-    uint16_t slot = record_slot(n->record, node);
-    if (slot == SLOT_NONE || n->record->members[slot].seen != SEEN_GONE)
-        return NULL;
-    struct peer *p = peer_new(n, slot);
-    link_peer(n, p);
-    return p;
+    return key == NULL ? n->record->is_insecure
+                       : memcmp(key, of_member, KEY_BYTES) == 0;
 }
 
-/* Exactly the process that said hello is told (T15). */
-static void say_farewell(struct node *n, struct peer *p,
-                         const struct wire_in *in)
+/* ---- who has left ------------------------------------------------------ */
+
+/* The HELLO of the very life that sent the message. */
+static bool find_hello(const struct wire_in *in, struct frame *out)
 {
     struct frame_iter it;
-    struct frame f;
     wire_frame_begin(&it, in);
-    while (wire_frame_next(&it, &f)) {
-        if (f.kind != FRAME_HELLO || f.boot != in->header.boot)
-            continue;
-        struct frame told = {
-            .kind = FRAME_FORGOTTEN, .boot = f.boot, .nonce = f.nonce};
-        node_peer_frame(n, p, &told);
+    while (wire_frame_next(&it, out))
+        if (out->kind == FRAME_HELLO && out->boot == in->header.boot)
+            return true;
+    return false;
+}
+
+/* A member that has left says hello and does not know yet: exactly that
+ * process is told (T15), and none because of a record alone (T6): no group
+ * counts on it any more. For that it is a peer for a while. */
+static void say_farewell(struct node *n, const struct wire_in *in,
+                         const uint8_t *key)
+{
+    uint16_t slot = record_slot(n->record, in->header.from);
+    const struct member *m =
+        slot == SLOT_NONE ? NULL : &n->record->members[slot];
+    struct frame hello;
+    if (m == NULL || m->seen != SEEN_GONE ||
+        !is_its_key(n, key, m->public_key) ||
+        node_boots_is_past(n, &in->header) || !find_hello(in, &hello)) {
+        n->dropped++;
+        return;
     }
+    struct peer *p = node_peer(n, m->node);
+    if (p == NULL) {
+        p = peer_new(n, slot);
+        link_peer(n, p);
+    }
+    node_boots_seen(n, p, &in->header);
+    struct frame told = {
+        .kind = FRAME_FORGOTTEN, .boot = hello.boot, .nonce = hello.nonce};
+    n->has_work = true;
+    node_peer_frame(n, p, &told);
 }
 
 /* ---- out: control ------------------------------------------------------ */
@@ -643,44 +663,34 @@ static void number_seen(struct peer *p, uint64_t number)
     p->is_echo_due = true;
 }
 
-/* S13, S33: of this cluster, to this node, from the member whose key proved
- * itself on this connection. */
-static struct peer *sender(struct node *n, const struct wire_in *in,
-                           const uint8_t *key)
+/* S13: of this cluster, to this node, between nodes. */
+static bool is_for_us(const struct node *n, const struct wire_header *h)
 {
-    const struct wire_header *h = &in->header;
     if (RULE(S13) && (!id_equal(h->cluster, n->cfg.folder.cluster) ||
                       !id_equal(h->to, n->cfg.folder.node)))
-        return NULL;
-    if (h->kind != WIRE_PEER_CONTROL && h->kind != WIRE_PEER_ENTRIES)
-        return NULL;
-    struct peer *p = node_peer(n, h->from);
-    if (p == NULL)
-        p = peer_that_left(n, h->from);
-    if (p == NULL)
-        return NULL;
-    if (key == NULL ? !n->record->is_insecure
-                    : memcmp(key, p->key, KEY_BYTES) != 0)
-        return NULL;
-    return p;
+        return false;
+    return h->kind == WIRE_PEER_CONTROL || h->kind == WIRE_PEER_ENTRIES;
 }
 
 void node_recv_peer(struct node *n, struct span message, uint64_t handle,
                     const uint8_t *key)
 {
     struct wire_in in;
-    struct peer *p = NULL;
-    if (n->is_started && wire_read(message, &in) == ERR_OK)
-        p = sender(n, &in, key);
-    if (p == NULL) {
+    if (!n->is_started || wire_read(message, &in) != ERR_OK ||
+        !is_for_us(n, &in.header)) {
+        n->dropped++;
+        return;
+    }
+    struct peer *p = node_peer(n, in.header.from);
+    if (p == NULL || has_left(n, p)) {
+        say_farewell(n, &in, key);
+        return;
+    }
+    if (!is_its_key(n, key, p->key)) {
         n->dropped++;
         return;
     }
     n->has_work = true;
-    if (has_left(n, p)) {
-        say_farewell(n, p, &in);
-        return;
-    }
     if (node_boots_is_former(p, &in.header)) {
         n->dropped++;
         node_boots_answer(n, p, &in);

@@ -86,6 +86,9 @@
     X(REZONE, 400, "hosts that are put into another zone")                     \
     X(COPIES, 300, "N raised and lowered again")                               \
     X(NO_JITTER, 300, "histories without jitter in election timeouts")         \
+    X(DRAIN, 500, "members drained")                                           \
+    X(DRAIN_UNDONE, 700, "... which stay after all")                           \
+    X(LEFT, 1000, "... which have left")                                       \
     X(SKEW, 500, "wall clocks apart")                                          \
     X(GONE, 500, "dead or cut off for good, in the end")
 

@@ -3,12 +3,15 @@
 
 #include "net/keys.h"
 #include "tests/sim/cuts.h"
+#include "tests/sim/drains.h"
 #include "tests/sim/disk_faults.h"
 #include "tests/sim/orders.h"
 #include "tests/sim/processes.h"
 #include "tests/sim/raw.h"
 #include "tests/sim/troubles.h"
 #include "tests/sim/watch.h"
+
+#define CRASHES_TO_SPARE 10u
 
 /* What an EVENT_FAULT is to do. */
 enum act {
@@ -20,8 +23,10 @@ enum act {
     DO_MISHAP,
     DO_CHANGE,
     DO_HUNT,
+    DO_DRAIN,
     DO_STRANDED, /* the hunted one is cut off */
     DO_OVERDUE,  /* the aimed-at one has not done it */
+    DO_STAY,     /* the drained one is to stay after all */
     DO_MACHINE   /* and up: disk_faults.h's, by their kinds */
 };
 
@@ -30,7 +35,7 @@ static const char *const act_names[] = {
     [DO_CRASH] = "crash",     [DO_AWAY] = "away",   [DO_CUT] = "cut",
     [DO_TROUBLE] = "trouble", [DO_PAUSE] = "pause", [DO_MISHAP] = "process",
     [DO_CHANGE] = "change",   [DO_HUNT] = "hunt",   [DO_STRANDED] = NULL,
-    [DO_OVERDUE] = NULL,
+    [DO_OVERDUE] = NULL,      [DO_DRAIN] = "drain", [DO_STAY] = NULL,
 };
 
 static const char *const aim_words[] = {
@@ -106,6 +111,8 @@ void faults_schedule(struct faults *f, uint64_t during_ms)
         scatter(f, w->plan.pauses, DO_PAUSE, during_ms);
     if (w->plan.has[FAULT_HUNT])
         scatter(f, w->plan.hunts, DO_HUNT, during_ms);
+    if (w->plan.has[FAULT_DRAIN])
+        scatter(f, (w->plan.changes + 1) / 2, DO_DRAIN, during_ms);
     for (uint32_t kind = 0; kind < FAULT_COUNT; kind++)
         if (w->plan.has[kind])
             scatter(f, disk_faults_count(w, (enum fault)kind, during_ms),
@@ -192,7 +199,9 @@ static void crash(struct world *w)
     }
     h->aim = (enum aim)(1 + world_draw(w, AIM_DURABLE - 1));
     h->has_hit = false;
-    h->is_to_pause = fault_strikes(w, FAULT_PAUSE_AIMED, 300);
+    /* Of few crashes none can be spared: a history needs some. */
+    h->is_to_pause = w->plan.crashes >= CRASHES_TO_SPARE &&
+                     fault_strikes(w, FAULT_PAUSE_AIMED, 300);
     world_fault(w, "n%u is to %s as soon as %s", h->index + 1,
                 h->is_to_pause ? "stand still" : "crash", aim_words[h->aim]);
     world_at(w, 1500000, EVENT_FAULT, h->index, h->life, DO_OVERDUE, NULL);
@@ -297,6 +306,17 @@ static void pause(struct world *w)
     processes_pause(h);
 }
 
+/* ---- drains ------------------------------------------------------------ */
+
+static void drain(struct world *w)
+{
+    const struct host *h = drains_strike(w);
+    if (h != NULL && fault_may(w, FAULT_DRAIN_UNDONE) &&
+        rng_chance(&w->rng, 500))
+        world_at(w, world_draw(w, 12000000), EVENT_FAULT, h->index, h->life,
+                 DO_STAY, NULL);
+}
+
 /* ---- events ------------------------------------------------------------ */
 
 static void befall(struct faults *f, const struct event *e)
@@ -331,6 +351,12 @@ static void befall(struct faults *f, const struct event *e)
         return;
     case DO_HUNT:
         hunt(f);
+        return;
+    case DO_DRAIN:
+        drain(w);
+        return;
+    case DO_STAY:
+        drains_undo(w, h);
         return;
     case DO_STRANDED:
         cut_off(f, h);

@@ -121,10 +121,18 @@ static bool is_settled(struct world *w)
     return true;
 }
 
+static bool has_left(const struct record *r, const struct host *h)
+{
+    uint16_t slot = record_slot(r, h->id);
+    return slot != SLOT_NONE && r->members[slot].wanted == WANTED_LEFT;
+}
+
 /* One record, and of each host one opinion: the right one. */
 static bool sees_all_right(struct world *w, const struct host *h)
 {
     for (uint32_t i = 0; i < w->host_count; i++) {
+        if (has_left(node_record(h->node), w->hosts[i]))
+            continue;
         enum swim_state state = swim_state(node_swim(h->node), w->hosts[i]->id);
         if (state != (world_in_core(w, i) ? SWIM_ALIVE : SWIM_DEAD))
             return not_yet(swim_state_name(state), i, h);

@@ -7,6 +7,7 @@
 #include "tests/sim/disk_faults.h"
 #include "tests/sim/folder_faults.h"
 #include "tests/sim/mesh.h"
+#include "tests/sim/drains.h"
 #include "tests/sim/strangers.h"
 #include "tests/sim/watch.h"
 
@@ -576,7 +577,8 @@ static void do_effect(struct host *h, const struct node_effect *e)
         world_trace(h->w, "n%u stops with %d: %s", h->index + 1, e->exit_code,
                     e->text);
         if (!(h->is_stopping && e->exit_code == 0) &&
-            !disk_faults_may_end(h, e->exit_code))
+            !disk_faults_may_end(h, e->exit_code) &&
+            !drains_may_end(h, e->exit_code))
             world_fail(h->w, SIM_SAFETY, "n%u stops with %d: %s", h->index + 1,
                        e->exit_code, e->text);
         h->exit_code = e->exit_code;

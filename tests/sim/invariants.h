@@ -61,6 +61,7 @@
     X(S12, SIM_SAFETY, "a change of the ring is made from its newest")         \
     X(S26, SIM_SAFETY, "times never go back within a stream")                  \
     X(T3, SIM_SAFETY, "commands are committed with enough voters")             \
+    X(T6, SIM_SAFETY, "no group counts on who is told to have left")           \
     X(T13, SIM_SAFETY, "who is invited is in a committed configuration")       \
     X(T14, SIM_SAFETY, "a change has a live, matched majority")                \
     X(T15C, SIM_SAFETY, "who is judged lost has lost what it acknowledged")    \

@@ -248,7 +248,9 @@ bool strangers_is_void(struct strangers *s, const struct host *h,
     uint64_t *heard = &s->heard[h->index][from->index];
     if (m->boot < *heard) /* T15 */
         return true;
-    *heard = m->boot;
+    /* Who is no member by its record is a stranger to it yet. */
+    if (record_slot(node_record(h->node), from->id) != SLOT_NONE)
+        *heard = m->boot;
     return false;
 }
 

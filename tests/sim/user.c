@@ -23,6 +23,7 @@ enum wanted {
     WANT_RECORD,
     WANT_CHANGE,
     WANT_APPEND,
+    WANT_DRAIN,
 };
 
 /* One stream as this user uses it. */
@@ -165,12 +166,14 @@ static const char *const what_words[] = {
     [WANT_END] = "info",      [WANT_NAME] = "open",
     [WANT_READ] = "a read",   [WANT_LIST] = "a list",
     [WANT_JOIN] = "a join",   [WANT_RECORD] = "a record's fetching",
+    [WANT_DRAIN] = "a drain",
 };
 
 static void check_passing(struct user *u, enum wanted what, enum err err,
                           const char *text)
 {
-    bool is_change = what == WANT_CREATE || what == WANT_PRODUCER;
+    bool is_change =
+        what == WANT_CREATE || what == WANT_PRODUCER || what == WANT_DRAIN;
     if (err != ERR_OK)
         ops_refused(u->w->ops, u->index, !is_change, err);
     if (err == ERR_OK || err == ERR_NO_SPACE || err == ERR_UNAVAILABLE ||
@@ -272,6 +275,17 @@ static void join_done(struct user *u, enum wanted what,
     u->joining = NULL;
 }
 
+/* Refused for safety, or since the ring has moved on, is fair. */
+static void drain_done(struct user *u, const struct client_result *r)
+{
+    world_trace(u->w, "user %u: the drain is answered %s %s", u->index,
+                err_name(r->err), r->text);
+    if (r->err == ERR_CONFLICT || r->err == ERR_REFUSED ||
+        r->err == ERR_NOT_FOUND)
+        return;
+    check_passing(u, WANT_DRAIN, r->err, r->text);
+}
+
 static void done(struct user *u, const struct client_result *r)
 {
     enum wanted what = (enum wanted)(r->token >> 32);
@@ -310,6 +324,9 @@ static void done(struct user *u, const struct client_result *r)
     case WANT_CHANGE:
         u->is_changing = false;
         orders_answered(u->w->orders, r->err);
+        return;
+    case WANT_DRAIN:
+        drain_done(u, r);
         return;
     case WANT_APPEND:
         break;
@@ -632,6 +649,27 @@ bool user_change(struct user *u, const struct change *c, const struct host *h)
     u->is_changing = submit(u, r, WANT_CHANGE, 0);
     drain(u);
     return u->is_changing;
+}
+
+const struct record *user_record(const struct user *u)
+{
+    return client_record(u->c);
+}
+
+void user_drain(struct user *u, const struct change *c)
+{
+    struct buf list = {0};
+    wire_change_write(&list, c);
+    struct client_request r = {
+        .op = CLIENT_CHANGE,
+        .epoch = user_record(u)->epoch,
+        .change = {.act = ACT_NOW, .count = 1, .changes = span_buf(&list)},
+    };
+    uint64_t words[2] = {rng_next(&u->w->rng), rng_next(&u->w->rng) | 1};
+    memcpy(r.change.proposal.bytes, words, sizeof words);
+    (void)submit(u, r, WANT_DRAIN, 0);
+    drain(u);
+    buf_free(&list);
 }
 
 bool user_is_idle(const struct user *u)

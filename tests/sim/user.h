@@ -20,6 +20,10 @@ void user_join(struct user *u, struct host *h);
 /* Asks for a change of the ring, about that host if it is about one; what
  * comes of it goes to orders.h. False: it cannot, now. */
 bool user_change(struct user *u, const struct change *c, const struct host *h);
+/* Asks for a drain, or that it be given up; it may be refused. */
+void user_drain(struct user *u, const struct change *c);
+/* The record that this user knows; NULL: none yet. */
+const struct record *user_record(const struct user *u);
 bool user_is_idle(const struct user *u);
 /* It has read every stream to where the twin ends. */
 bool user_has_read_all(struct user *u);

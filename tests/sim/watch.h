@@ -50,6 +50,10 @@ bool watch_wake(struct watch *a, struct host *h);
  * ask for. */
 bool watch_has_quorum(const struct watch *a, uint32_t group, uint32_t hosts);
 
+/* The host is in the group's committed configuration. */
+bool watch_counts_on(const struct watch *a, uint32_t group,
+                     const struct host *h);
+
 /* What is on the host's disk now; and it has gone back to that. */
 struct watch_image *watch_image(const struct watch *a, const struct host *h);
 void watch_image_free(struct watch_image *i);

@@ -267,3 +267,9 @@ bool watch_has_quorum(const struct watch *a, uint32_t group, uint32_t hosts)
 {
     return watch_each_config(a, group, has_quorum, &hosts);
 }
+
+bool watch_counts_on(const struct watch *a, uint32_t group,
+                     const struct host *h)
+{
+    return config_find_node(&a->groups[group].config, h->id) != NULL;
+}

@@ -8,6 +8,7 @@
 
 #include "tests/sim/disk_faults.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/drains.h"
 #include "tests/sim/final.h"
 #include "tests/sim/mesh.h"
 #include "tests/sim/operator.h"
@@ -224,6 +225,8 @@ static void end_process(struct host *h)
 {
     if (h->exit_code == 0)
         processes_ended(h);
+    else if (h->exit_code == EXIT_FORGOTTEN && !h->is_ghost)
+        drains_ended(h);
     else
         disk_faults_ended(h);
 }

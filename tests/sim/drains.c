@@ -1,0 +1,65 @@
+/* drains.c - see drains.h. */
+#include "tests/sim/drains.h"
+
+#include "tests/sim/user.h"
+#include "tests/sim/watch.h"
+
+/* A member that is in, drawn among them; SLOT_NONE: there is none. */
+static uint16_t draw_member(struct world *w, const struct record *r)
+{
+    uint32_t from = (uint32_t)world_draw(w, r->member_count - 1);
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        uint32_t at = (from + i) % r->member_count;
+        if (r->members[at].wanted == WANTED_IN)
+            return (uint16_t)at;
+    }
+    return SLOT_NONE;
+}
+
+const struct host *drains_strike(struct world *w)
+{
+    const struct record *r = user_record(w->users[0]);
+    uint16_t slot = r == NULL ? SLOT_NONE : draw_member(w, r);
+    if (slot == SLOT_NONE)
+        return NULL;
+    const struct host *h = host_of(w, r->members[slot].node);
+    struct change c = {.kind = CHANGE_DRAIN, .slot = slot};
+    fault_count(w, FAULT_DRAIN);
+    world_fault(w, "%s is to be drained", h->name);
+    user_drain(w->users[0], &c);
+    return h;
+}
+
+void drains_undo(struct world *w, const struct host *h)
+{
+    const struct record *r = user_record(w->users[0]);
+    uint16_t slot = r == NULL ? SLOT_NONE : record_slot(r, h->id);
+    if (slot == SLOT_NONE || r->members[slot].wanted != WANTED_DRAINING)
+        return;
+    struct change c = {.kind = CHANGE_ADD, .slot = slot};
+    fault_count(w, FAULT_DRAIN_UNDONE);
+    world_fault(w, "n%u shall stay after all", h->index + 1);
+    user_drain(w->users[0], &c);
+}
+
+bool drains_may_end(const struct host *h, int exit_code)
+{
+    struct world *w = h->w;
+    if (exit_code != EXIT_FORGOTTEN || h->is_ghost ||
+        w->totals.faults[FAULT_DRAIN] == 0)
+        return false;
+    for (uint32_t g = 0; g < w->plan.groups; g++)
+        MUST_HOLD(w, T6, !watch_counts_on(w->watch, g, h),
+                  "n%u is told that it has left, and group %u counts on it",
+                  h->index + 1, g);
+    return true;
+}
+
+void drains_ended(struct host *h)
+{
+    struct world *w = h->w;
+    host_crash(h);
+    host_lose(h);
+    w->totals.crashes++; /* those that it was to have, it has not */
+    fault_count(w, FAULT_LEFT);
+}

@@ -30,10 +30,19 @@ struct mutant {
     char seen[TEXT_MAX];
 };
 
+/* The same history with all rules on: if it fails, too, it proves nothing. */
+enum control_state { CONTROL_RUNS, CONTROL_GOOD, CONTROL_FAILS };
+struct control {
+    uint64_t seed;
+    enum control_state state;
+};
+
 struct mutants {
     const struct mutants_cfg *cfg;
     struct pool *pool;
     struct mutant all[RULE_COUNT];
+    struct control *controls;
+    uint32_t control_count;
     char head[HEAD_MAX]; /* the comments that the file begins with */
     time_t begun, told;
     bool is_terminal;
@@ -142,18 +151,60 @@ static bool is_open(const struct mutants *m, const struct mutant *u)
     return u->finds < UPDATE_FINDS && u->begun < u->found_try + UPDATE_TRIES;
 }
 
-/* Of those that are not found yet, one that was tried least. */
+static uint64_t next_seed(const struct mutants *m, const struct mutant *u)
+{
+    bool is_kept = has_kept(m, u) && u->begun == 0;
+    return is_kept ? u->kept : m->cfg->from + u->begun - has_kept(m, u);
+}
+
+static struct control *find_control(const struct mutants *m, uint64_t seed)
+{
+    for (uint32_t i = 0; i < m->control_count; i++)
+        if (m->controls[i].seed == seed)
+            return &m->controls[i];
+    return NULL;
+}
+
+/* Of those that are not found yet, one that was tried least and whose next
+ * history is not being judged. */
 static bool next_try(const struct mutants *m, size_t *which)
 {
     bool is_one = false;
     for (size_t i = 0; i < RULE_COUNT; i++) {
-        if (!is_open(m, &m->all[i]))
+        const struct mutant *u = &m->all[i];
+        if (!is_open(m, u))
             continue;
-        if (!is_one || m->all[i].begun < m->all[*which].begun)
+        const struct control *c = find_control(m, next_seed(m, u));
+        if (c != NULL && c->state == CONTROL_RUNS)
+            continue;
+        if (!is_one || u->begun < m->all[*which].begun)
             *which = i;
         is_one = true;
     }
     return is_one;
+}
+
+static void begin_control(struct mutants *m, uint64_t seed)
+{
+    struct history h = m->cfg->history;
+    uint32_t number = m->control_count++;
+    h.seed = seed;
+    h.off_count = 0;
+    m->controls =
+        mem_resize(m->controls, m->control_count * sizeof *m->controls);
+    m->controls[number] = (struct control){seed, CONTROL_RUNS};
+    pool_begin(m->pool, &h, (uint64_t)number << 32 | RULE_COUNT);
+}
+
+static void begin_try(struct mutants *m, size_t i)
+{
+    struct mutant *u = &m->all[i];
+    struct history h = m->cfg->history;
+    h.seed = next_seed(m, u);
+    h.off[0] = rule_name(i);
+    h.off_count = 1;
+    u->begun++;
+    pool_begin(m->pool, &h, (uint64_t)u->begun << 32 | i);
 }
 
 static void begin_more(struct mutants *m)
@@ -161,20 +212,36 @@ static void begin_more(struct mutants *m)
     size_t i = 0;
     while (!pool_is_full(m->pool) && next_try(m, &i)) {
         struct mutant *u = &m->all[i];
-        struct history h = m->cfg->history;
-        bool is_kept = has_kept(m, u) && u->begun == 0;
-        h.seed = is_kept ? u->kept : m->cfg->from + u->begun - has_kept(m, u);
-        h.off[0] = rule_name(i);
-        h.off_count = 1;
-        u->begun++;
-        pool_begin(m->pool, &h, (uint64_t)u->begun << 32 | i);
+        uint64_t seed = next_seed(m, u);
+        const struct control *c = find_control(m, seed);
+        if (c == NULL) {
+            begin_control(m, seed);
+        } else if (c->state == CONTROL_GOOD) {
+            begin_try(m, i);
+        } else {
+            u->begun++;
+            u->ended++;
+        }
     }
+}
+
+static void note_control(struct mutants *m, const struct outcome *o)
+{
+    struct control *c = &m->controls[o->tag >> 32];
+    c->state = o->is_violation ? CONTROL_FAILS : CONTROL_GOOD;
+    if (c->state == CONTROL_FAILS)
+        (void)printf("%sseed %llu fails with all rules on: it proves nothing\n",
+                     m->is_terminal ? "\r\033[K" : "", (ull)c->seed);
 }
 
 static void note_end(struct mutants *m, const struct outcome *o)
 {
-    struct mutant *u = &m->all[o->tag & UINT32_MAX];
     uint32_t number = (uint32_t)(o->tag >> 32);
+    if ((o->tag & UINT32_MAX) == RULE_COUNT) {
+        note_control(m, o);
+        return;
+    }
+    struct mutant *u = &m->all[o->tag & UINT32_MAX];
     u->ended++;
     if (!o->is_violation)
         return;
@@ -277,6 +344,7 @@ int mutants_run(const struct mutants_cfg *cfg)
     m->pool = pool_new(cfg->jobs);
     bool is_good = read_file(m) && run(m);
     pool_free(m->pool);
+    mem_free(m->controls);
     if (cfg->is_update && m->head[0] != 0)
         is_good = write_file(m) && is_good;
     mem_free(m);

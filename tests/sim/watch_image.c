@@ -120,6 +120,39 @@ static bool is_same_replica(const struct disk *a, const struct disk *b)
            replica_equal(a->hard.vote, b->hard.vote);
 }
 
+static uint64_t newest_config(const struct group_watch *gw,
+                              const struct disk *d)
+{
+    uint64_t newest = 0;
+    for (size_t i = 0; i < gw->config_count; i++) {
+        const struct config_seen *c = &gw->configs[i];
+        if (c->index <= d->count && d->entries[c->index - 1]->term == c->term)
+            newest = max_u64(newest, c->index);
+    }
+    return newest;
+}
+
+/* With what is left it may be elected by the configuration that is left, too,
+ * or by one in between, and by those of them who have been removed since. */
+static bool is_elsewhere_of_old(const struct watch *a, uint32_t group,
+                                const struct disk *then, struct loss *l)
+{
+    const struct group_watch *gw = &a->groups[group];
+    uint64_t from = newest_config(gw, then);
+    for (size_t i = 0; i < gw->config_count; i++) {
+        const struct config_seen *seen = &gw->configs[i];
+        const struct variant *v = gw->slots[seen->index].variants;
+        struct config c;
+        while (v != NULL && v->term != seen->term)
+            v = v->next;
+        if (seen->index >= from && v != NULL &&
+            entry_read_config(span_buf(&v->manifest), &c) == ERR_OK &&
+            !is_elsewhere(a, group, &c, l))
+            return false;
+    }
+    return true;
+}
+
 static bool may_forget(const struct watch *a, const struct host *h,
                        uint32_t group, const struct disk *then)
 {
@@ -133,7 +166,8 @@ static bool may_forget(const struct watch *a, const struct host *h,
             return false;
     for (size_t i = then->count; i < now->count; i++) {
         struct loss l = {h, now->entries[i], i + 1};
-        if (!watch_each_config(a, group, is_elsewhere, &l))
+        if (!watch_each_config(a, group, is_elsewhere, &l) ||
+            !is_elsewhere_of_old(a, group, then, &l))
             return false;
     }
     return true;

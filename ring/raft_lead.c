@@ -363,6 +363,23 @@ void raft_reset_peer(struct raft *r, struct id128 node, uint64_t now_ms)
 
 /* ---- replies ----------------------------------------------------------- */
 
+/* S6D, T15: this term's acknowledgement came in before the round began that is
+ * answered here, so the answer knows of it, and no follower gives up what it
+ * has matched with its leader. Who has lost that may have lost a vote, too: its
+ * word confirms no round. */
+static void judge_log(struct raft *r, struct raft_progress *p,
+                      const struct raft_msg *msg)
+{
+    bool knows = msg->round > p->match_round || !RULE(T15C);
+    if (p->is_lost || !RULE(S6D) || msg->round > r->round || !knows ||
+        msg->match >= p->match)
+        return;
+    p->is_lost = true;
+    p->match = 0;
+    p->round_acked = 0;
+    probe_again(r, p);
+}
+
 /* The sender is a follower that answers this very term (S11B, R12). */
 static struct raft_progress *hear(struct raft *r, const struct raft_msg *msg)
 {
@@ -374,7 +391,9 @@ static struct raft_progress *hear(struct raft *r, const struct raft_msg *msg)
         return NULL;
     }
     p->heard_ms = r->now_ms;
-    if (msg->round > p->round_acked && msg->round <= r->round) {
+    if (msg->kind == RAFT_HEARTBEAT_REPLY)
+        judge_log(r, p, msg);
+    if (!p->is_lost && msg->round > p->round_acked && msg->round <= r->round) {
         p->round_acked = msg->round;
         answer_reads(r);
     }
@@ -383,18 +402,7 @@ static struct raft_progress *hear(struct raft *r, const struct raft_msg *msg)
 
 void raft_lead_heartbeat_reply(struct raft *r, const struct raft_msg *msg)
 {
-    struct raft_progress *p = hear(r, msg);
-    if (p == NULL || p->is_lost)
-        return;
-    /* S6D, T15: this term's acknowledgement came in before the round began
-     * that is answered here, so the answer knows of it, and no follower gives
-     * up what it has matched with its leader. */
-    bool knows = msg->round > p->match_round || !RULE(T15C);
-    if (RULE(S6D) && msg->round <= r->round && knows && msg->match < p->match) {
-        p->is_lost = true;
-        p->match = 0;
-        probe_again(r, p);
-    }
+    (void)hear(r, msg);
 }
 
 static void free_inflight(struct raft_progress *p)

@@ -57,6 +57,7 @@ static void answer_round(size_t from, uint64_t round)
     struct raft_msg msg =
         rig_msg(RAFT_HEARTBEAT_REPLY, from, 0, raft_term(leader()));
     msg.round = round;
+    msg.match = 1; /* the no-op, which lead() has acknowledged */
     rig_recv(&g, 0, msg);
 }
 
@@ -275,6 +276,20 @@ static void what_a_lost_one_acknowledges_does_not_count(void **state)
     assert_null(rig_pull(&g, 0, 1, 1000)); /* nor is it sent anything */
     rig_ack(&g, 2, 0, 2);
     assert_int_equal(raft_commit(leader()), 2);
+}
+
+/* It may have forgotten a vote for another leader. */
+static void a_lost_one_confirms_no_read(void **state)
+{
+    (void)state;
+    lead(3, 0, true);
+    assert_int_equal(raft_read(leader(), 42, g.now), ERR_OK);
+    rig_tick(&g, 0, g.now + RIG_BEAT);
+    beat_back(1, 0, 0);
+    assert_true(follower(1)->is_lost);
+    assert_int_equal(g.nodes[0].read_count, 0);
+    beat_back(2, 1, 0);
+    assert_int_equal(g.nodes[0].read_count, 1);
 }
 
 static void stalled_leader_is_silent_and_deposed(void **state)
@@ -538,6 +553,7 @@ static void reads_are_bounded_and_keep_their_order(void **state)
     rig_drain(&g, 0);
     struct raft_msg msg = rig_msg(RAFT_HEARTBEAT_REPLY, 1, 0, 1);
     msg.round = rig_sent(&g, 0, RAFT_HEARTBEAT, 1)->round;
+    msg.match = 1;
     raft_recv(leader(), &msg, g.now);
     struct raft_effect e;
     for (uint64_t i = 0; i < RAFT_READS_MAX; i++) {
@@ -814,6 +830,7 @@ int main(void)
         CASE(heartbeats_stand_at_multiples),
         CASE(heartbeats_commit_is_at_most_the_followers_match),
         CASE(a_log_below_its_acknowledgement_is_lost),
+        CASE(a_lost_one_confirms_no_read),
         CASE(what_a_lost_one_acknowledges_does_not_count),
         CASE(stalled_leader_is_silent_and_deposed),
         CASE(commit_news_leave_at_once),

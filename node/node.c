@@ -272,6 +272,7 @@ static enum err load_replica(void *ctx, const struct store_replica *r)
     struct group *g = node_group_new(n, r->group, r->incarnation, r->generation,
                                      r->added, &r->raft);
     g->digest = r->digest;
+    g->epoch = r->epoch;
     if (r->is_quarantined) {
         g->is_quarantined = true;
         g->quarantine_text = "quarantined before the last start";

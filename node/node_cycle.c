@@ -177,6 +177,7 @@ static size_t add_portion(struct node *n, struct group *g, size_t bytes_max)
     c->index_to = last->index;
     c->term = last->term;
     c->digest = newest->digest;
+    c->epoch = newest->epoch;
     c->images = spans;
     c->image_count = (uint32_t)count;
     g->stored_pending = last->index;

@@ -191,6 +191,7 @@ static void keep_images(struct node *n, struct group *g, struct item *item,
     i->index = item->index;
     i->term = item->term;
     i->digest = g->digest;
+    i->epoch = g->epoch;
     i->applied_ms = n->now_ms;
     n->portion_at_ms =
         min_u64(n->portion_at_ms, n->now_ms + node_cycle_soft_age_ms(n));

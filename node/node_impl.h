@@ -85,6 +85,7 @@ struct images {
     uint64_t index;
     uint64_t term;
     struct hash128 digest;
+    struct epoch epoch;
     uint64_t applied_ms;
     struct buf rows;
 };

@@ -62,6 +62,7 @@ struct store_replica {
     struct raft_stored raft;
     uint64_t applied_term;
     struct hash128 digest; /* of the state rows at applied_index */
+    struct epoch epoch;    /* newest that an entry up to it bears (T29) */
     bool is_quarantined;
     struct span quarantine; /* why, for people; borrowed */
     /* It is being installed, and no replica yet (S17): nothing of it may vote,
@@ -120,8 +121,9 @@ enum store_kind {
                          base = applied = the blob's index and no vote */
     /* B */
     STORE_PORTION, /* state from exactly `index` (a) to exactly `index_to`
-                      (k): images in order, applied = k, term, digest (T1).
-                      a is what is stored, k is at most last, term is k's */
+                      (k): images in order, applied = k, term, digest (T1),
+                      epoch. a is what is stored, k is at most last, term is k's
+                    */
     STORE_BOOTS,   /* bytes: which boots of its peers this node has seen (S6C);
                       no row: of none */
     STORE_SWEEP,   /* remove at most `count` rows of the group's incarnations
@@ -132,7 +134,7 @@ enum store_kind {
                       for rows of the index name it */
     STORE_BLOB,    /* images of state rows for an installing replica; with
                       `config` they are the last: the blob is whole, and is the
-                      state at (index, term) with this digest */
+                      state at (index, term) with this digest, epoch */
     STORE_ROWS,    /* bytes: moved rows (ring/rows.h), payload: their runs;
                       cursor: where it goes on. Of an installing replica whose
                       blob is whole; the same rows may come twice */
@@ -151,6 +153,7 @@ struct store_command {
     uint64_t index_to;
     uint64_t term;
     struct hash128 digest;
+    struct epoch epoch;
     struct raft_hard_state hard;
     const struct item *item;   /* borrowed until the commit has ended */
     const struct span *images; /* image buffers (ring/rows.h), in order */
@@ -274,6 +277,7 @@ struct blob_result {
     uint64_t index;
     uint64_t term;
     struct hash128 digest;
+    struct epoch epoch;
     struct config config; /* the newest at or below index */
     struct buf images;
 };

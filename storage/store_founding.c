@@ -43,6 +43,7 @@ static void add_group(struct store_founding_batch *b,
     c.kind = STORE_PORTION;
     c.index_to = FOUNDER_ADDED;
     c.term = FOUNDER_TERM;
+    c.epoch = f->stamp.epoch;
     if (group == 0) {
         c.images = &b->images;
         c.image_count = 1;

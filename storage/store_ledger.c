@@ -226,6 +226,7 @@ static enum err apply_portion(struct store_held *h,
     raft->applied_index = c->index_to;
     h->view.applied_term = c->term;
     h->view.digest = c->digest;
+    h->view.epoch = c->epoch;
     return ERR_OK;
 }
 
@@ -270,6 +271,7 @@ static enum err apply_blob(struct store_held *h, const struct store_command *c)
     raft->hard = (struct raft_hard_state){.term = c->term};
     h->view.applied_term = c->term;
     h->view.digest = c->digest;
+    h->view.epoch = c->epoch;
     store_ledger_add_config(h, c->config);
     return ERR_OK;
 }

@@ -147,6 +147,7 @@ static bool fill_applied(struct store_held *h, struct span value)
     h->view.raft.applied_index = row.index;
     h->view.applied_term = row.term;
     h->view.digest = row.digest;
+    h->view.epoch = row.epoch;
     return true;
 }
 

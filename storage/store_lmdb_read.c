@@ -325,6 +325,7 @@ void store_lmdb_read_blob(struct store_reader *base,
         out->index = row.index;
         out->term = row.term;
         out->digest = row.digest;
+        out->epoch = row.epoch;
         out->err = read_config(r, t, row.index, &out->config);
     }
     if (out->err == ERR_OK)

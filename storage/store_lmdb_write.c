@@ -139,7 +139,8 @@ static enum err put_hard(struct store_lmdb *s, const struct store_held *h)
 static enum err put_applied(struct store_lmdb *s, const struct store_held *h)
 {
     struct store_applied_row row = {h->view.raft.applied_index,
-                                    h->view.applied_term, h->view.digest};
+                                    h->view.applied_term, h->view.digest,
+                                    h->view.epoch};
     uint8_t bytes[STORE_META_BYTES_MAX];
     struct enc e = enc_of(bytes, sizeof bytes);
     store_put_applied(&e, &row);

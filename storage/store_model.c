@@ -564,7 +564,8 @@ static enum err applied(void *ctx, struct store_place place,
     if (h == NULL || h->view.incarnation != place.incarnation)
         return ERR_NOT_FOUND;
     *out = (struct store_applied_row){h->view.raft.applied_index,
-                                      h->view.applied_term, h->view.digest};
+                                      h->view.applied_term, h->view.digest,
+                                      h->view.epoch};
     return ERR_OK;
 }
 
@@ -647,6 +648,7 @@ static void model_read_blob(struct store_reader *base,
     *out = (struct blob_result){.index = held->view.raft.applied_index,
                                 .term = held->view.applied_term,
                                 .digest = held->view.digest,
+                                .epoch = held->view.epoch,
                                 .config = *config};
     for (size_t i = 0; i < h->state.count; i++) {
         if (h->state.rows[i].is_rotten)

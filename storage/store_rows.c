@@ -182,6 +182,7 @@ void store_put_applied(struct enc *e, const struct store_applied_row *row)
     enc_u64(e, row->index);
     enc_u64(e, row->term);
     enc_hash128(e, row->digest);
+    enc_epoch(e, row->epoch);
 }
 
 void store_put_tombstone(struct enc *e, const struct store_tombstone_row *row)
@@ -274,6 +275,7 @@ bool store_get_applied(struct span value, struct store_applied_row *out)
     out->index = dec_u64(&d);
     out->term = dec_u64(&d);
     out->digest = dec_hash128(&d);
+    out->epoch = dec_epoch(&d);
     return dec_done(&d);
 }
 

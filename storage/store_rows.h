@@ -69,7 +69,7 @@ enum store_meta {
     STORE_META_TOMBSTONE,  /* group: least, incarnation */
     STORE_META_REPLICA,    /* replica: what changes rarely, row counts */
     STORE_META_HARD,       /* replica: term and vote */
-    STORE_META_APPLIED,    /* replica: index, term, digest of what is stored */
+    STORE_META_APPLIED,    /* replica: index, term, digest, epoch stored */
     STORE_META_RUN,        /* replica, number = first index: term */
     STORE_META_CONFIG,     /* replica, number = index: configuration */
     STORE_META_BOOTS,      /* node: peers' boots, as node/ has encoded them */
@@ -136,6 +136,7 @@ struct store_applied_row {
     uint64_t index;
     uint64_t term;
     struct hash128 digest;
+    struct epoch epoch;
 };
 struct store_tombstone_row {
     uint64_t least;

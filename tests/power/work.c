@@ -288,6 +288,7 @@ static enum err add_blob(struct work *w, struct store_reader *reader)
     c->index = in->blob.index;
     c->term = in->blob.term;
     c->digest = in->blob.digest;
+    c->epoch = in->blob.epoch;
     return ERR_OK;
 }
 

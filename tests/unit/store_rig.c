@@ -257,7 +257,8 @@ struct store_command rig_core_portion(struct rig_core *c, uint32_t group,
                                     .index = c->stored_index,
                                     .index_to = to,
                                     .term = c->applied[to - 1].term,
-                                    .digest = c->applied[to - 1].digest};
+                                    .digest = c->applied[to - 1].digest,
+                                    .epoch = {1, 0, to}};
     c->portion = mem_resize(c->portion, (size_t)(to - c->stored_index) *
                                             sizeof *c->portion);
     while (c->stored_index < to)
@@ -374,7 +375,9 @@ static enum err dump_replica(void *ctx, const struct store_replica *r)
                (unsigned long long)raft->last_index,
                (unsigned long long)raft->applied_index,
                (unsigned long long)r->applied_term);
-    buf_printf(ctx, " digest %016llx%016llx", (unsigned long long)r->digest.lo,
+    buf_printf(ctx, " epoch %u.%llu digest %016llx%016llx", r->epoch.counter,
+               (unsigned long long)r->epoch.number,
+               (unsigned long long)r->digest.lo,
                (unsigned long long)r->digest.hi);
     for (size_t i = 0; i < raft->run_count; i++)
         buf_printf(ctx, " %llu->%llu",

@@ -232,7 +232,8 @@ static void a_founding_is_loaded_as_it_was_given(void **state)
     assert_true(dump_says(
         r, "replica 3.1 7:8 added 1 term 1 vote "
            "00000000000000000000000000000000:0 base 0/0 last 1 applied 1/1 "
-           "digest 00000000000000000000000000000000 1->1 config 1 of 1\n"));
+           "epoch 1.3 digest 00000000000000000000000000000000 1->1 config 1 of "
+           "1\n"));
     assert_true(dump_says(r, "row 0 E 1:"));
     assert_false(dump_says(r, "replica 4.1"));
 }

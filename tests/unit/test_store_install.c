@@ -218,6 +218,7 @@ static enum err put_blob(struct rig *r)
     c.index = r->blob.index;
     c.term = r->blob.term;
     c.digest = r->blob.digest;
+    c.epoch = r->blob.epoch;
     return commit(r, c);
 }
 

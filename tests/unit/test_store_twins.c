@@ -222,6 +222,7 @@ static void read_the_blob(struct twins *t, const struct group *g,
     if (a.err == ERR_OK)
         assert_true(a.index == b.index && a.term == b.term &&
                     a.digest.lo == b.digest.lo && a.digest.hi == b.digest.hi &&
+                    epoch_compare(a.epoch, b.epoch) == 0 &&
                     config_equal(&a.config, &b.config));
     assert_true(span_equal(span_buf(&a.images), span_buf(&b.images)));
     store_blob_free(&a);

@@ -160,6 +160,12 @@ static enum err make_next(struct node *n, const struct changing *c,
 {
     const char *text = "";
     enum err err = ERR_OK;
+    /* Made from a record that is not applied here yet: a leader that is not any
+     * more would call undone what another carries out. */
+    if (epoch_compare(c->made_from, n->ring->epoch) > 0) {
+        buf_printf(why, "this node has not seen that record of the ring yet");
+        return ERR_UNAVAILABLE;
+    }
     if (epoch_compare(c->made_from, n->ring->epoch) != 0 && RULE(S12)) {
         buf_printf(why, "%s", moved_on);
         return ERR_CONFLICT;

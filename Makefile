@@ -2,13 +2,14 @@
 #
 #   make              ./eddy and ./eddyd (links into build/release)
 #   make deps         the packages that building and testing need, by apt-get
-#   make test         unit tests, cases, fuzz corpus, simulator, processes
+#   make test         unit tests, cases, fuzz corpus, simulator, mutants,
+#                     real processes, power losses
 #   make cases        the directed cases alone, a text file for each incident
 #                     of HAZARDS.md, and tables of single decisions;
 #                     UPDATE=1 rewrites what they expect
 #   make cluster      the tests with real processes alone
 #   make power        power losses below the real store alone
-#   make sim          the simulator alone: SEEDS=200 FROM=1 JOBS=2, VERBOSE=1
+#   make sim          the simulator alone: SEEDS=1000 FROM=1 JOBS=2, VERBOSE=1
 #                     for a line each; or one history again: SEED=4711, in
 #                     words with TRACE=1 (tests/sim/README.md)
 #   make sim-long     for nights: SIM_LONG_SEEDS=5000 with LENGTH=300 s of faults
@@ -38,7 +39,7 @@ PREFIX  ?= /usr/local
 JOBS    ?= $(shell nproc)
 
 # A sanitizer makes the simulator some ten times slower.
-SEEDS          ?= $(if $(SAN),50,200)
+SEEDS          ?= $(if $(SAN),50,1000)
 FROM           ?= 1
 SIM_LONG_SEEDS ?= 5000
 SIM_LONG_S     ?= 300
@@ -199,12 +200,15 @@ SIM_ONE   := --seed $(SEED) --jobs $(JOBS) $(SIM_EACH) $(TRACE:%=--trace)
 MUTANTS   := --jobs $(JOBS) $(OFF:%=--off %) $(FRESH:%=--fresh) \
     $(UPDATE:%=--update) $(TRIES:%=--tries %) \
     $(if $(filter command line,$(origin FROM)),--from $(FROM))
+# The seeds that are kept, and some more where the history is another by now.
+MUTANTS_KEPT := --jobs $(JOBS) --tries 60
 NO_SIM    := there is no simulator yet (tests/sim/sim.c)
 
 test: deps
 	$(SUB) VARIANT=release programs cluster-programs power-programs
 	$(SUB) VARIANT=test tests
-	@SIM_ARGS='$(SIM_RANGE)' $(RUN) unit cases fuzz sim cluster power
+	@SIM_ARGS='$(SIM_RANGE)' MUTANT_ARGS='$(MUTANTS_KEPT)' \
+	    $(RUN) unit cases fuzz sim $(if $(SAN),,mutants) cluster power
 
 cases: deps
 	$(SUB) VARIANT=test cases-programs

@@ -4,11 +4,11 @@
 
 #include "ring/codec.h"
 
-#define HEADER_FIELDS_BYTES 92u
+#define HEADER_FIELDS_BYTES 96u
 #define INLINE_BYTES_AT     88u
 
 static_assert(WIRE_HEADER_BYTES == HEADER_FIELDS_BYTES + 4,
-              "a header ends with four zero bytes");
+              "a header ends with the process it is for");
 static_assert(WIRE_HEADER_BYTES < MESSAGE_BYTES_MAX, "a header fits a message");
 
 /* ---- out --------------------------------------------------------------- */
@@ -50,6 +50,7 @@ static void put_header(struct enc *e, const struct wire_header *h)
     enc_u64(e, h->number);
     enc_u32(e, 0); /* inline bytes: wire_end */
     enc_u32(e, h->nonce);
+    enc_u32(e, h->to_nonce);
 }
 
 void wire_begin(struct wire_out *o, const struct wire_header *h)
@@ -97,9 +98,10 @@ static bool ids_fit(const struct wire_header *h)
         return is_from_node && !id_is_zero(h->to) && h->number > 0 &&
                !id_is_zero(h->cluster);
     case WIRE_REQUEST:
-        return h->nonce == 0; /* its ids: wire_request_read knows */
+        return h->nonce == 0 && h->to_nonce == 0; /* its ids: wire_request_read knows */
     case WIRE_RESPONSE:
-        return is_from_node && !id_is_zero(h->cluster) && h->nonce == 0;
+        return is_from_node && !id_is_zero(h->cluster) && h->nonce == 0 &&
+               h->to_nonce == 0;
     }
     return false;
 }
@@ -122,6 +124,7 @@ enum err wire_read(struct span message, struct wire_in *out)
     h->number = dec_u64(&d);
     h->inline_bytes = dec_u32(&d);
     h->nonce = dec_u32(&d);
+    h->to_nonce = dec_u32(&d);
     if (d.is_bad || magic != WIRE_MAGIC || !kind_is_known(kind))
         return ERR_BAD_REQUEST;
     h->kind = (enum wire_kind)kind;

@@ -2,7 +2,7 @@
  *
  * One ZeroMQ frame a message, at most MESSAGE_BYTES_MAX:
  *
- *   header 96 | inline part (inline_bytes) | payload, to the end
+ *   header 100 | inline part (inline_bytes) | payload, to the end
  *
  * The inline part is small and is what the core reads; the payload is
  * segments' bytes, which the core only passes on as slices. Little-endian
@@ -15,8 +15,9 @@
  *            a HELLO, RECORD or JOIN request whichever node hears it), boot
  *            u64 (of the sending node; 0: a client), epoch 16 (newest the
  *            sender knows), number u64, inline bytes u32, nonce u32 (between
- *            nodes: of the sending process; else 0)
- *            = 4+2+2+16+16+16+8+16+8+4+4 = 96
+ *            nodes: of the sending process; else 0), to nonce u32 (between
+ *            nodes: of the process that is meant, 0 if none was heard yet)
+ *            = 4+2+2+16+16+16+8+16+8+4+4+4 = 100
  *
  * Between nodes (kind PEER_CONTROL, PEER_ENTRIES, PEER_TRANSFER: one a lane)
  * the inline part is frames, each: length of the body u32, length of its part
@@ -43,7 +44,7 @@
 
 #define WIRE_MAGIC        0x59444445u /* "EDDY" */
 #define WIRE_VERSION      1u
-#define WIRE_HEADER_BYTES 96u
+#define WIRE_HEADER_BYTES 100u
 
 enum wire_kind {
     WIRE_PEER_CONTROL = 1,
@@ -66,6 +67,7 @@ struct wire_header {
     uint64_t number;
     uint32_t inline_bytes; /* set by wire_end and wire_read */
     uint32_t nonce;        /* with boot it names one process (S6) */
+    uint32_t to_nonce;     /* the process meant; 0: none was heard yet */
 };
 
 /* A message on its way out; a zeroed one is empty. The slices are references;

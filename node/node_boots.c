@@ -9,6 +9,10 @@
  * exactly the boot and nonce it bore, so that a stale HELLO of a healthy
  * node's former life harms nobody (T15).
  *
+ * Each message names the process that it is for as well, the newest that was
+ * heard: an answer to the one is none to another (a vote, an echo of a round),
+ * though both may stand at one address.
+ *
  * Stored as one row: for each peer id 16, boot u64, nonce u32, in the order of
  * the members. It is lazy: what a crash forgets of it is as if the last message
  * had been lost. */

@@ -187,6 +187,7 @@ static struct wire_header header_to(const struct node *n, const struct peer *p,
         .epoch = n->record->epoch,
         .number = number,
         .nonce = (uint32_t)n->cfg.nonce,
+        .to_nonce = p->nonce,
     };
 }
 
@@ -663,6 +664,31 @@ static void number_seen(struct peer *p, uint64_t number)
     p->is_echo_due = true;
 }
 
+/* S6C: an answer to another process of this node, in an earlier life or in a
+ * copy of this folder, is no answer to us: of a vote that it was given, say.
+ * (Simulator, seed 545: two processes at one address led by the same votes.) */
+static bool is_for_this_process(const struct node *n,
+                                const struct wire_header *h)
+{
+    return !RULE(S6C) || h->to_nonce == 0 ||
+           h->to_nonce == (uint32_t)n->cfg.nonce;
+}
+
+/* Who meant another process is told at once which one we are. What ends a
+ * former process names it, and so may be meant for us nevertheless. */
+static void hear_farewell(struct node *n, struct peer *p,
+                          const struct wire_in *in)
+{
+    struct frame_iter it;
+    struct frame f;
+    wire_frame_begin(&it, in);
+    while (wire_frame_next(&it, &f))
+        if (f.kind == FRAME_FORGOTTEN)
+            node_boots_forgotten(n, &f);
+    p->hello_ms = 0;
+    n->dropped++;
+}
+
 /* S13: of this cluster, to this node, between nodes. */
 static bool is_for_us(const struct node *n, const struct wire_header *h)
 {
@@ -699,6 +725,10 @@ void node_recv_peer(struct node *n, struct span message, uint64_t handle,
     p->heard_ms = n->now_ms;
     if (in.header.boot > p->boot)
         boot_seen(n, p, &in.header);
+    if (!is_for_this_process(n, &in.header)) {
+        hear_farewell(n, p, &in);
+        return;
+    }
     if (in.header.kind == WIRE_PEER_ENTRIES)
         number_seen(p, in.header.number);
     if (epoch_compare(in.header.epoch, n->record->epoch) > 0)

@@ -4,13 +4,15 @@
 #include "tests/sim/user.h"
 #include "tests/sim/watch.h"
 
-/* A member that is in, drawn among them; SLOT_NONE: there is none. */
+/* A member that is in, drawn among them; SLOT_NONE: there is none. Not one that
+ * still asks to be let in: it would hear FORGOTTEN to that, and rightly. */
 static uint16_t draw_member(struct world *w, const struct record *r)
 {
     uint32_t from = (uint32_t)world_draw(w, r->member_count - 1);
     for (uint32_t i = 0; i < r->member_count; i++) {
         uint32_t at = (from + i) % r->member_count;
-        if (r->members[at].wanted == WANTED_IN)
+        if (r->members[at].wanted == WANTED_IN &&
+            host_of(w, r->members[at].node)->is_member)
             return (uint16_t)at;
     }
     return SLOT_NONE;

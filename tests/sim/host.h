@@ -64,6 +64,7 @@ struct host_image {
     struct store *store;
     struct watch_image *seen;
     uint64_t boot, life;
+    bool is_rotten;
 };
 
 struct host {

@@ -109,6 +109,7 @@ struct host_image *host_image(const struct host *h)
     i->seen = watch_image(h->w->watch, h);
     i->boot = h->boot;
     i->life = h->life;
+    i->is_rotten = h->is_rotten;
     return i;
 }
 
@@ -134,7 +135,7 @@ void host_restore(struct host *h, struct host_image *i)
 {
     ASSERT(h->node == NULL);
     take_store(h, i->store);
-    h->is_rotten = false;
+    h->is_rotten = i->is_rotten;
     if (!h->is_ghost)
         watch_restore(h->w->watch, h, i->seen);
     if (i != h->doubt)

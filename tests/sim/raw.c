@@ -1,4 +1,5 @@
-/* raw.c - see raw.h. */
+/* raw.c - see raw.h. It is one machine: what a raw user may do in each state of
+ * its producer, and what each answer then proves. */
 #include "tests/sim/raw.h"
 
 #include <stdio.h>

@@ -98,7 +98,8 @@ static bool ids_fit(const struct wire_header *h)
         return is_from_node && !id_is_zero(h->to) && h->number > 0 &&
                !id_is_zero(h->cluster);
     case WIRE_REQUEST:
-        return h->nonce == 0 && h->to_nonce == 0; /* its ids: wire_request_read knows */
+        return h->nonce == 0 &&
+               h->to_nonce == 0; /* its ids: wire_request_read knows */
     case WIRE_RESPONSE:
         return is_from_node && !id_is_zero(h->cluster) && h->nonce == 0 &&
                h->to_nonce == 0;

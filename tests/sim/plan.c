@@ -33,7 +33,8 @@ static void draw_processes(struct plan *p, struct rng *r)
 
 static void draw_faults(struct plan *p, struct rng *r)
 {
-    p->crashes = between(r, 6, 18);
+    /* Not all find a victim: of the least, five must. */
+    p->crashes = (uint32_t)max_u64(between(r, 6, 18), 8);
     p->partitions = between(r, 6, 16);
     p->troubles = between(r, 4, 24);
     p->away = between(r, 1, 3);

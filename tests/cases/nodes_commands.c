@@ -214,12 +214,13 @@ static void run_tap(struct nodes *w, struct line *l)
     }
 }
 
-/* replay x [to=3] [addressed] [stranger] [by_client]: all of it arrives again,
- * perhaps elsewhere, perhaps with the name of its new addressee on it, perhaps
+/* replay x [to=3] [addressed] [early] [stranger] [by_client]: all of it arrives
+ * again, perhaps elsewhere, perhaps with the name of its new addressee on it,
+ * perhaps from before its sender had heard which process it speaks to, perhaps
  * as if it were another cluster's, perhaps at the door for clients. */
 static void run_replay(struct nodes *w, struct line *l)
 {
-    const size_t cluster_at = 8, to_at = 40; /* in a message's header */
+    const size_t cluster_at = 8, to_at = 40, to_nonce_at = 96; /* header */
     const struct nodes_tap *t = find_tap(w, line_next(l));
     if (t == NULL)
         line_fail(l, "replay: what was tapped under that name?");
@@ -227,6 +228,7 @@ static void run_replay(struct nodes *w, struct line *l)
     size_t node = nodes_read_node(l, to);
     bool is_stranger = line_flag(l, "stranger");
     bool is_addressed = line_flag(l, "addressed");
+    bool is_early = line_flag(l, "early");
     size_t from = line_flag(l, "by_client") ? NODES_MAX : t ? t->from : 0;
     if (!line_end(l))
         return;
@@ -237,6 +239,8 @@ static void run_replay(struct nodes *w, struct line *l)
             p.bytes.data[cluster_at] ^= 0xff;
         if (is_addressed)
             memcpy(p.bytes.data + to_at, w->machines[node].id.bytes, 16);
+        if (is_early)
+            memset(p.bytes.data + to_nonce_at, 0, 4);
         nodes_send(w, from, node, 0, &p.bytes);
     }
     buf_printf(w->out, "%s\n", count == 0 ? "nothing" : "sent again");

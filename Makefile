@@ -7,7 +7,8 @@
 #   make cases        the directed cases alone, a text file for each incident
 #                     of HAZARDS.md, and tables of single decisions;
 #                     UPDATE=1 rewrites what they expect
-#   make cluster      the tests with real processes alone
+#   make cluster      the tests with real processes alone; FULL=1: their long
+#                     forms
 #   make power        power losses below the real store alone
 #   make sim          the simulator alone: SEEDS=1000 FROM=1 JOBS=2, VERBOSE=1
 #                     for a line each; or one history again: SEED=4711, in
@@ -216,7 +217,7 @@ cases: deps
 
 cluster: deps
 	$(SUB) VARIANT=release programs cluster-programs
-	@$(RUN) cluster
+	@FULL=$(FULL) $(RUN) cluster
 
 power: deps
 	$(SUB) VARIANT=release programs cluster-programs power-programs
@@ -242,6 +243,7 @@ check: lint
 
 test-long: check
 	@$(MAKE) --no-print-directory test SAN=thread
+	@$(MAKE) --no-print-directory cluster FULL=1
 	@$(MAKE) --no-print-directory sim-long
 	@$(MAKE) --no-print-directory mutants
 	@$(MAKE) --no-print-directory fuzz SECONDS=120

@@ -226,6 +226,24 @@ void client_recv(struct client *c, uint32_t link, struct span message,
         (void)client_append_answered(c, link, number);
 }
 
+void client_link_lost(struct client *c, uint32_t link, uint64_t now_ms)
+{
+    ASSERT(link < c->link_count);
+    client_begin(c, now_ms);
+    /* What was sent there since waits for it to come back. */
+    if (!client_route_lost(c, link))
+        return;
+    client_call_lost(c, link);
+    client_append_lost(c, link);
+}
+
+void client_link_up(struct client *c, uint32_t link, uint64_t now_ms)
+{
+    ASSERT(link < c->link_count);
+    client_begin(c, now_ms);
+    client_route_up(c, link);
+}
+
 void client_tick(struct client *c, uint64_t now_ms)
 {
     ASSERT(c->popped == c->effect_count);

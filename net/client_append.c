@@ -494,6 +494,16 @@ static void expire_batches(struct client *c, struct producer_line *l)
     }
 }
 
+void client_append_lost(struct client *c, uint32_t link)
+{
+    for (uint32_t p = 0; p < c->line_count; p++) {
+        struct producer_line *l = &c->lines[p];
+        for (uint32_t i = 0; i < l->batch_count; i++)
+            if (l->batches[i].link == link)
+                l->batches[i].deadline_ms = c->now_ms;
+    }
+}
+
 static void expire(struct client *c, struct producer_line *l)
 {
     expire_batches(c, l);

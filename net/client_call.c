@@ -317,6 +317,13 @@ static void try_again(struct client *c, struct call *call, bool is_at_once)
     call->try_ms = c->now_ms + wait;
 }
 
+void client_call_lost(struct client *c, uint32_t link)
+{
+    for (struct call *call = c->calls; call != NULL; call = call->next)
+        if (call->number != 0 && call->link == link)
+            call->attempt_deadline_ms = c->now_ms;
+}
+
 static void attempt_ran_out(struct client *c, struct call *call)
 {
     if (changes_something(call))

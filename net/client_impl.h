@@ -18,7 +18,8 @@ struct link {
     struct id128 node; /* zero: a contact that has not said who it is */
     bool is_contact;
     uint64_t hello_number, record_number; /* newest asked; 0: none */
-    uint64_t silent_until_ms;             /* it let a request run out */
+    uint64_t silent_until_ms;             /* it let a request run out, or
+                                             nobody is there */
     uint32_t credit_bytes, credit_commands;
     uint32_t flight_bytes, flight_commands, flight_requests;
 };
@@ -179,6 +180,9 @@ uint32_t client_route_node(const struct client *c, struct id128 node);
 /* A node said that another leads. True: go there at once. */
 bool client_route_moved(struct client *c, uint32_t group, uint32_t link,
                         struct id128 hint);
+/* Nobody is there. False: that was known. */
+bool client_route_lost(struct client *c, uint32_t link);
+void client_route_up(struct client *c, uint32_t link);
 /* A request to this link ran out. */
 void client_route_silent(struct client *c, uint32_t group, uint32_t link);
 
@@ -188,6 +192,8 @@ struct call *client_call_new(struct client *c, const struct client_request *r);
 void client_call_free(struct call *call);
 void client_call_turn(struct client *c);
 uint64_t client_call_deadline(const struct client *c);
+/* Attempts at this link run out now. */
+void client_call_lost(struct client *c, uint32_t link);
 bool client_call_answered(struct client *c, uint32_t link, uint64_t number,
                           const struct wire_in *in, uint64_t handle);
 
@@ -197,6 +203,8 @@ uint32_t client_append_open(struct client *c, const struct call *call,
                             const struct verdict *v);
 void client_append_turn(struct client *c);
 uint64_t client_append_deadline(const struct client *c);
+/* Batches at this link run out now. */
+void client_append_lost(struct client *c, uint32_t link);
 bool client_append_answered(struct client *c, uint32_t link, uint64_t number);
 void client_append_free(struct client *c);
 void client_append_check(const struct client *c);

@@ -6,9 +6,10 @@
  * The record is asked for again when a response's header bears a higher epoch,
  * when a leader is named that it does not know, and when a node is silent.
  *
- * A link that let a request run out is *silent* for a while: others are taken
- * where there is a choice, so that a dead node costs one wait, and not one for
- * each group. Anything that comes from it ends that. */
+ * A link that let a request run out, or that is lost, is *silent* for a while:
+ * others are taken where there is a choice, so that a dead node costs one wait
+ * at most, and not one for each group. Anything that comes from it ends that,
+ * and so does its being connected again. */
 #include "net/client_impl.h"
 
 #include <stdio.h>
@@ -361,6 +362,23 @@ bool client_route_moved(struct client *c, uint32_t group, uint32_t link,
         return false;
     }
     return !is_silent(c, there);
+}
+
+bool client_route_lost(struct client *c, uint32_t link)
+{
+    struct link *l = &c->links[link];
+    bool was_known = is_silent(c, link);
+    l->silent_until_ms = c->now_ms + SILENT_MS;
+    if (was_known)
+        return false;
+    if (l->hello_number != 0 || l->record_number != 0)
+        c->ask_ms = c->now_ms; /* the next one, now */
+    return true;
+}
+
+void client_route_up(struct client *c, uint32_t link)
+{
+    c->links[link].silent_until_ms = 0;
 }
 
 void client_route_silent(struct client *c, uint32_t group, uint32_t link)

@@ -12,7 +12,8 @@
  * acknowledged by the next one within three (tests/cluster/failover.sh). */
 #define ATTEMPT_MS     (2 * ELECTION_MS)
 #define BACKOFF_MIN_MS 20u
-#define BACKOFF_MAX_MS 1000u
+/* An election takes a second at most: who waits for one asks often enough. */
+#define BACKOFF_MAX_MS 200u
 #define STEP_MS        1000u
 #define AWAY_MS        1500u /* more than any wait of ours */
 
@@ -123,12 +124,20 @@ void eddy_poll(struct eddy *e)
 {
     uint32_t link;
     struct blob *blob;
+    bool is_up;
     do_effects(e);
+    links_watch(e->links);
     while (links_recv(e->links, &link, &blob)) {
         client_recv(e->client, link, blob_span(blob), blob_handle(blob),
                     eddy_now(e));
         do_effects(e);
         blob_unref(blob);
+    }
+    while (links_news(e->links, &link, &is_up)) {
+        if (is_up)
+            client_link_up(e->client, link, eddy_now(e));
+        else
+            client_link_lost(e->client, link, eddy_now(e));
     }
     client_tick(e->client, eddy_now(e));
     do_effects(e);
@@ -212,7 +221,7 @@ static enum err start(struct eddy *e, const struct keys *keys,
                       const struct client_contact *contacts, size_t count,
                       bool is_insecure)
 {
-    struct links_cfg links = {.is_insecure = is_insecure};
+    struct links_cfg links = {.is_insecure = is_insecure, .is_watched = true};
     memcpy(links.public_key, keys->public_key, KEY_BYTES);
     memcpy(links.secret_key, keys->secret_key, KEY_BYTES);
     char why[LINKS_REASON_SIZE] = "";

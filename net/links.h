@@ -2,7 +2,8 @@
  *
  * For the library, the CLI and a node that wants to join; net/client.h decides
  * what to say to whom, and numbers the links. Nothing here fails when a node
- * does not answer: that is for the client core to notice, by time.
+ * does not answer: that is for the client core to notice, by time. But where
+ * the system knows that nobody is there, or no more, that is told at once.
  *
  * Owned by one thread at a time. */
 #ifndef NET_LINKS_H
@@ -15,11 +16,14 @@
 #define LINKS_FDS_MAX     16u
 /* Contacts, and members, each with room for a change of address. */
 #define LINKS_MAX 320u
+/* Those that are told of when they are lost: each costs two descriptors. */
+#define LINKS_WATCHED_MAX 64u
 
 struct links;
 
 struct links_cfg {
     bool is_insecure; /* the cluster has no keys */
+    bool is_watched;  /* links_watch and links_news are called each turn */
     uint8_t public_key[KEY_BYTES];
     uint8_t secret_key[KEY_BYTES];
 };
@@ -45,10 +49,16 @@ void links_reconnect(struct links *l, uint32_t link);
  * is no such link. */
 bool links_send(struct links *l, uint32_t link, const struct wire_out *message);
 
-/* Until a message has come, one of fds[0..count) is readable, a signal has
- * come, or timeout_ms is over (-1: never). */
+/* Until a message or news have come, one of fds[0..count) is readable, a signal
+ * has come, or timeout_ms is over (-1: never). */
 void links_wait(struct links *l, int timeout_ms, const int *fds, size_t count,
                 bool *ready);
+/* What became of the connections by now. Then links_recv until it is false, so
+ * that what came in before a loss is heard first; then links_news until that
+ * is false: each link that was lost, or is there (again). One that was lost and
+ * is back is told of twice, in this order. News end a links_wait, too. */
+void links_watch(struct links *l);
+bool links_news(struct links *l, uint32_t *link, bool *is_up);
 /* The next message, of all links by turns; *blob is the caller's reference.
  * False: no more. */
 bool links_recv(struct links *l, uint32_t *link, struct blob **blob);

@@ -135,12 +135,8 @@ static bool endpoint_of(const char *address, char endpoint[ENDPOINT_SIZE])
 }
 
 void *socket_dealer(void *context, const struct socket_keys *keys,
-                    enum socket_use use, const char *address,
-                    const uint8_t server_key[KEY_BYTES])
+                    enum socket_use use, const uint8_t server_key[KEY_BYTES])
 {
-    char endpoint[ENDPOINT_SIZE];
-    if (!endpoint_of(address, endpoint))
-        return NULL;
     void *socket = zmq_socket(context, ZMQ_DEALER);
     if (socket == NULL)
         return NULL;
@@ -154,10 +150,13 @@ void *socket_dealer(void *context, const struct socket_keys *keys,
         set_bytes(socket, ZMQ_CURVE_PUBLICKEY, keys->public_key, KEY_BYTES);
         set_bytes(socket, ZMQ_CURVE_SECRETKEY, keys->secret_key, KEY_BYTES);
     }
-    if (zmq_connect(socket, endpoint) == 0)
-        return socket;
-    socket_close(socket);
-    return NULL;
+    return socket;
+}
+
+bool socket_connect(void *socket, const char *address)
+{
+    char endpoint[ENDPOINT_SIZE];
+    return endpoint_of(address, endpoint) && zmq_connect(socket, endpoint) == 0;
 }
 
 void socket_close(void *socket)
@@ -377,4 +376,55 @@ void socket_wait(void *const *sockets, size_t socket_count, const int *fds,
     ASSERT(got >= 0 || zmq_errno() == EINTR);
     for (size_t i = 0; i < fd_count; i++)
         ready[i] = got > 0 && items[socket_count + i].revents != 0;
+}
+
+/* ---- what becomes of a connection -------------------------------------- */
+
+#define NEWS_LOST (ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED)
+
+void *socket_watch(void *context, void *socket, uint32_t number)
+{
+    char endpoint[ENDPOINT_SIZE];
+    (void)snprintf(endpoint, sizeof endpoint, "inproc://watch-%u",
+                   (unsigned)number);
+    void *watch = zmq_socket(context, ZMQ_PAIR);
+    if (watch == NULL)
+        return NULL;
+    set_int(watch, ZMQ_LINGER, 0);
+    /* No bound: a full one would stop the I/O thread (B25). */
+    set_int(watch, ZMQ_RCVHWM, 0);
+    if (zmq_socket_monitor(socket, endpoint,
+                           NEWS_LOST | ZMQ_EVENT_HANDSHAKE_SUCCEEDED) == 0) {
+        if (zmq_connect(watch, endpoint) == 0)
+            return watch;
+        (void)zmq_socket_monitor(socket, NULL, 0);
+    }
+    socket_close(watch);
+    return NULL;
+}
+
+void socket_unwatch(void *socket, void *watch)
+{
+    if (watch == NULL)
+        return;
+    (void)zmq_socket_monitor(socket, NULL, 0);
+    socket_close(watch);
+}
+
+/* An event is two frames: its number and a value; where to. */
+enum socket_news socket_news(void *watch)
+{
+    zmq_msg_t message;
+    uint16_t event = 0;
+    int rc = zmq_msg_init(&message);
+    ASSERT(rc == 0);
+    bool is_there = recv_frame(watch, &message);
+    if (is_there && zmq_msg_size(&message) >= sizeof event)
+        memcpy(&event, zmq_msg_data(&message), sizeof event);
+    if (is_there)
+        drop_rest(watch, &message);
+    (void)zmq_msg_close(&message);
+    if (!is_there)
+        return SOCKET_NEWS_NONE;
+    return (event & NEWS_LOST) != 0 ? SOCKET_NEWS_LOST : SOCKET_NEWS_UP;
 }

@@ -41,13 +41,14 @@ NODISCARD enum err socket_context(const struct socket_keys *keys,
 void socket_context_close(void *context); /* NULL is accepted */
 void socket_keys_wipe(struct socket_keys *keys);
 
-/* A ROUTER, to be bound; a DEALER, connected to HOST:PORT. NULL: the process
- * is out of descriptors or sockets, or the address is none. */
+/* A ROUTER, to be bound; a DEALER, to be connected to the owner of the key.
+ * NULL: the process is out of descriptors or sockets. */
 void *socket_router(void *context, const struct socket_keys *keys,
                     enum socket_port port);
 void *socket_dealer(void *context, const struct socket_keys *keys,
-                    enum socket_use use, const char *address,
-                    const uint8_t server_key[KEY_BYTES]);
+                    enum socket_use use, const uint8_t server_key[KEY_BYTES]);
+/* To HOST:PORT, in the background. False: the address is none. */
+bool socket_connect(void *socket, const char *address);
 void socket_close(void *socket); /* NULL is accepted */
 
 /* IN_USE; IO: not an address of this machine, or not allowed. */
@@ -72,6 +73,21 @@ struct socket_in {
 /* The next message of a ROUTER or a DEALER, if there is one. */
 enum socket_got socket_recv(void *socket, bool is_router,
                             struct socket_in *out);
+
+/* Tells what becomes of a DEALER's connection: another socket, to be waited
+ * for like one. Before socket_connect; `number` is another one each time. It
+ * never makes libzmq wait, however late it is read (PITFALLS B25). NULL: out of
+ * descriptors or sockets. socket_unwatch before the DEALER is closed. */
+void *socket_watch(void *context, void *socket, uint32_t number);
+void socket_unwatch(void *socket, void *watch); /* NULL is accepted */
+
+enum socket_news {
+    SOCKET_NEWS_NONE,
+    SOCKET_NEWS_UP,   /* connected, and who answers has the key */
+    SOCKET_NEWS_LOST, /* it was, and is no more; or nobody is there */
+};
+/* The next of what is not read yet. */
+enum socket_news socket_news(void *watch);
 
 /* The routing id of a connection: 5 bytes, as ZeroMQ makes them. */
 #define SOCKET_ID_BYTES 5u

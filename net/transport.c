@@ -157,10 +157,9 @@ static bool open_lanes(struct transport *t, struct peer *p)
 {
     close_lanes(p);
     for (size_t i = 0; i < LANE_COUNT; i++) {
-        p->lanes[i] =
-            socket_dealer(t->context, &t->keys, use_of((enum wire_lane)i),
-                          p->address, p->server_key);
-        if (p->lanes[i] == NULL) {
+        p->lanes[i] = socket_dealer(t->context, &t->keys,
+                                    use_of((enum wire_lane)i), p->server_key);
+        if (p->lanes[i] == NULL || !socket_connect(p->lanes[i], p->address)) {
             close_lanes(p);
             return false;
         }

@@ -88,6 +88,25 @@ static void do_effects(struct session *s)
     }
 }
 
+static void hear(struct session *s)
+{
+    uint32_t link;
+    struct blob *blob;
+    bool is_up;
+    links_watch(s->links);
+    while (!s->is_done && links_recv(s->links, &link, &blob)) {
+        client_recv(s->client, link, blob_span(blob), 0, now_ms());
+        do_effects(s);
+        blob_unref(blob);
+    }
+    while (!s->is_done && links_news(s->links, &link, &is_up)) {
+        if (is_up)
+            client_link_up(s->client, link, now_ms());
+        else
+            client_link_lost(s->client, link, now_ms());
+    }
+}
+
 static void run(struct session *s)
 {
     while (!s->is_done) {
@@ -95,22 +114,18 @@ static void run(struct session *s)
         uint64_t at = client_deadline(s->client);
         int wait = at <= now ? 0 : (int)min_u64(at - now, 1000);
         links_wait(s->links, wait, NULL, 0, NULL);
+        hear(s);
+        if (s->is_done)
+            return;
         client_tick(s->client, now_ms());
         do_effects(s);
-        uint32_t link;
-        struct blob *blob;
-        while (!s->is_done && links_recv(s->links, &link, &blob)) {
-            client_recv(s->client, link, blob_span(blob), 0, now_ms());
-            do_effects(s);
-            blob_unref(blob);
-        }
     }
 }
 
 static enum err open_session(struct session *s, const struct keys *key,
                              bool is_insecure, char *reason)
 {
-    struct links_cfg links = {.is_insecure = is_insecure};
+    struct links_cfg links = {.is_insecure = is_insecure, .is_watched = true};
     memcpy(links.public_key, key->public_key, KEY_BYTES);
     memcpy(links.secret_key, key->secret_key, KEY_BYTES);
     struct client_contact contacts[KEY_CONTACTS_MAX];

@@ -16,7 +16,8 @@
  *   recorder probe KEY NODES STREAMS DIR put|get MS
  *                                            a process for each stream does one
  *                                            thing every MS; DIR/put.STREAM has
- *                                            the times (us since 1970)
+ *                                            a line for each success: when (us
+ *                                            since 1970) and how long it took
  *
  * NODES: HOST:PORT,HOST:PORT... (their keys are remembered in a file
  * recorder.contacts of the current folder). A *life* is one process's use of
@@ -384,10 +385,13 @@ static int prober_main(const struct setup *s, unsigned number, bool is_put,
     if (eddy_stream_open(e, name, &stream) != EDDY_OK)
         die(name, eddy_reason(e));
     while (!is_over) {
+        uint64_t begun = now_us();
         bool is_ok = is_put ? probe_put(e, &stream, &producer, &p)
                             : probe_get(e, &stream);
+        uint64_t now = now_us();
         if (is_ok)
-            (void)fprintf(p.times, "%llu\n", (unsigned long long)now_us());
+            (void)fprintf(p.times, "%llu %llu\n", (unsigned long long)now,
+                          (unsigned long long)(now - begun));
         else
             (void)fprintf(stderr, "recorder: probe of %s failed: %s\n", name,
                           eddy_reason(e));

@@ -181,6 +181,12 @@ static void pass(struct world *w, uint64_t ms)
     settle(w);
 }
 
+static void lose(struct world *w, uint32_t link)
+{
+    client_link_lost(w->client, link, w->now);
+    pass(w, 0);
+}
+
 /* The next request that no test has looked at; it must be of this op. */
 static struct sent *next_sent(struct world *w, enum wire_op op)
 {
@@ -339,6 +345,23 @@ static void a_silent_contact_is_not_waited_for(void **state)
     pass(w, ATTEMPT / 4);
     struct sent *second = next_sent(w, OP_HELLO);
     assert_int_not_equal(first->link, second->link);
+    say_hello(w, second);
+    give_record(w, next_sent(w, OP_RECORD));
+    assert_non_null(client_record(w->client));
+    world_free(w);
+}
+
+static void a_contact_where_nobody_is_costs_no_wait(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2);
+    struct sent *first = next_sent(w, OP_HELLO);
+    lose(w, first->link);
+    struct sent *second = next_sent(w, OP_HELLO);
+    assert_int_not_equal(first->link, second->link);
+    /* Nor do its later failures ask again and again. */
+    lose(w, first->link);
+    assert_nothing_sent(w);
     say_hello(w, second);
     give_record(w, next_sent(w, OP_RECORD));
     assert_non_null(client_record(w->client));
@@ -550,6 +573,38 @@ static void silence_tries_another_node_and_asks_for_the_record(void **state)
     const struct told *t = only_told(w);
     assert_int_equal(t->result.err, ERR_OK);
     assert_true(t->result.is_duplicate);
+    world_free(w);
+}
+
+static void a_lost_link_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct world *w = connected();
+    submit_create(w, 2);
+    uint32_t lost = next_sent(w, OP_COMMANDS)->link;
+    lose(w, lost);
+    struct sent *s = next_sent(w, OP_COMMANDS);
+    assert_int_not_equal(s->link, lost);
+    /* It may have been done there, so that no refusal is the last word. */
+    refuse(w, s, ERR_DENIED);
+    assert_int_equal(only_told(w)->result.err, ERR_TIMEOUT);
+    world_free(w);
+}
+
+static void a_lost_link_is_asked_again_once_it_is_back(void **state)
+{
+    (void)state;
+    struct world *w = connected();
+    submit_create(w, 2);
+    uint32_t link = next_sent(w, OP_COMMANDS)->link;
+    uint8_t node = node_at(w, link);
+    lose(w, link);
+    /* The hint names who cannot be reached: that waits. */
+    refuse_moved(w, next_sent(w, OP_COMMANDS), node);
+    assert_nothing_sent(w);
+    client_link_up(w->client, link, w->now);
+    pass(w, 4 * BACKOFF);
+    assert_int_equal(next_sent(w, OP_COMMANDS)->link, link);
     world_free(w);
 }
 
@@ -1097,6 +1152,23 @@ static void an_append_once_lost_ends_unknown(void **state)
     world_free(w);
 }
 
+static void batches_at_a_lost_link_go_to_another(void **state)
+{
+    (void)state;
+    struct world *w = connected();
+    uint32_t p = open_producer(w);
+    append_many(w, p, 2, 256 * KIB);
+    uint32_t lost = next_sent(w, OP_COMMANDS)->link;
+    assert_int_equal(next_sent(w, OP_COMMANDS)->link, lost);
+    lose(w, lost);
+    struct sent *s = next_sent(w, OP_COMMANDS);
+    assert_int_not_equal(s->link, lost);
+    /* What was sent there is unknown until its number is judged (T18). */
+    judge(w, s, 0, ERR_FENCED);
+    assert_int_equal(w->told[0].result.err, ERR_TIMEOUT);
+    world_free(w);
+}
+
 static void an_answer_that_waits_is_heard_however_late(void **state)
 {
     (void)state;
@@ -1294,6 +1366,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connect_asks_hello_then_the_record),
         cmocka_unit_test(a_silent_contact_is_not_waited_for),
+        cmocka_unit_test(a_contact_where_nobody_is_costs_no_wait),
         cmocka_unit_test(nobody_answering_is_unavailable_when_time_is_up),
         cmocka_unit_test(a_denied_key_is_told_at_once),
         cmocka_unit_test(a_higher_epoch_in_a_header_fetches_the_record),
@@ -1304,6 +1377,8 @@ int main(void)
         cmocka_unit_test(once_unknown_a_refusal_says_nothing),
         cmocka_unit_test(denied_says_nothing_of_an_earlier_attempt),
         cmocka_unit_test(silence_tries_another_node_and_asks_for_the_record),
+        cmocka_unit_test(a_lost_link_is_not_waited_for),
+        cmocka_unit_test(a_lost_link_is_asked_again_once_it_is_back),
         cmocka_unit_test(status_goes_to_its_member_only),
         cmocka_unit_test(join_goes_to_group_0s_leader),
         cmocka_unit_test(reads_are_spread_over_the_replicas),
@@ -1328,6 +1403,7 @@ int main(void)
         cmocka_unit_test(an_append_once_lost_ends_unknown),
         cmocka_unit_test(
             once_unknown_a_conflict_is_definite_only_of_the_number),
+        cmocka_unit_test(batches_at_a_lost_link_go_to_another),
         cmocka_unit_test(an_answer_that_waits_is_heard_however_late),
         cmocka_unit_test(a_rewound_producer_repeats_its_numbers),
         cmocka_unit_test(nothing_follows_a_closing_append),

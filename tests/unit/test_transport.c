@@ -790,6 +790,57 @@ static void close_does_not_wait_for_what_cannot_be_sent(void **state)
     transport_close(NULL);
 }
 
+/* ---- links that are lost ----------------------------------------------- */
+
+/* News of link 0 must come, and be that; being up may come after losses. */
+static void expect_news(struct links *l, bool wanted)
+{
+    uint64_t end = loopback_now_ms() + LOOPBACK_LIMIT_MS;
+    uint32_t link = 0;
+    bool is_up = false, is_told = false;
+    while (!is_told || (wanted && !is_up)) {
+        if (loopback_now_ms() > end)
+            fail_msg("that is not told of the link");
+        links_wait(l, TURN_MS, NULL, 0, NULL);
+        links_watch(l);
+        is_told = links_news(l, &link, &is_up);
+    }
+    assert_int_equal(link, 0);
+    assert_int_equal(is_up, wanted);
+}
+
+static void lost_link_is_told_and_so_is_its_return(void **state)
+{
+    (void)state;
+    struct node n;
+    struct keys client = new_keys();
+    open_node(&n, false);
+    allow(&n, NULL, &client);
+    struct links *l;
+    struct links_cfg cfg = {.is_watched = true};
+    memcpy(cfg.public_key, client.public_key, KEY_BYTES);
+    memcpy(cfg.secret_key, client.secret_key, KEY_BYTES);
+    assert_int_equal(links_open(&cfg, &l, reason), ERR_OK);
+    assert_true(links_set(l, 0, n.client_address, n.keys.public_key));
+    expect_news(l, true);
+    transport_close(n.t);
+    expect_news(l, false);
+    /* Nobody is there: that, too, is told; from the first attempt on. */
+    links_reconnect(l, 0);
+    expect_news(l, false);
+    expect_news(l, false);
+    struct transport_cfg again = {0};
+    memcpy(again.public_key, n.keys.public_key, KEY_BYTES);
+    memcpy(again.secret_key, n.keys.secret_key, KEY_BYTES);
+    assert_int_equal(transport_open(&again, &n.t, reason), ERR_OK);
+    allow(&n, NULL, &client);
+    assert_int_equal(transport_bind_client(n.t, n.client_address, reason),
+                     ERR_OK);
+    expect_news(l, true);
+    links_close(l);
+    transport_close(n.t);
+}
+
 /* ---- blobs ------------------------------------------------------------- */
 
 static void blob_lives_until_its_last_reference(void **state)
@@ -827,6 +878,7 @@ int main(void)
         LEAVES_NO_BLOB(insecure_node_hears_everyone),
         LEAVES_NO_BLOB(insecure_client_of_a_secure_node_gets_nowhere),
         LEAVES_NO_BLOB(raw_garbage_on_a_port_does_no_harm),
+        LEAVES_NO_BLOB(lost_link_is_told_and_so_is_its_return),
         LEAVES_NO_BLOB(message_of_one_frame_is_taken_from_anyone),
         LEAVES_NO_BLOB(message_of_several_frames_is_dropped),
         LEAVES_NO_BLOB(client_that_names_itself_is_dropped),

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# roll.sh - all nodes of a ring are restarted, one after the other, while
+# clients append: how long their appends take meanwhile. FULL=1: five, too.
+. "$(dirname "$0")/lib.sh"
+STREAMS=32
+PACE_MS=10                # between an answer and the next append of a stream
+P99_MS=$((250 * SLOW))    # of the appends during the restarts
+WORST_MS=$((1500 * SLOW)) # of any append
+
+begin 5
+
+# took SINCE_US UNTIL_US: of the appends that ended then, how many there were,
+# the median, the 99th of 100 and the longest, in ms.
+took() {
+    awk -v since="$1" -v until="$2" '$1 >= since && $1 < until { print $2 }' \
+        probes/put.* | sort -n | awk '{ v[NR] = $1 / 1000 } END {
+            if (NR == 0) { print "0 none none none"; exit }
+            printf "%d %.1f %.1f %.1f\n", NR, v[int((NR + 1) / 2)],
+                v[int(NR * 0.99 + 0.99)], v[NR] }'
+}
+# The longest that any stream has gone without an acknowledgement, in ms: an
+# append that never came back is seen here.
+longest_pause() {
+    local f
+    for f in probes/put.*; do
+        awk -v since="$1" -v until="$2" '
+            $1 < since { last = since }
+            $1 >= since && $1 < until {
+                if (last && $1 - last > worst) worst = $1 - last
+                last = $1
+            }
+            END { if (until - last > worst) worst = until - last
+                  printf "%d\n", worst / 1000 }' "$f"
+    done | sort -n | tail -n 1
+}
+
+# rolling N: the restarts of a ring of N.
+rolling() {
+    local n=$1 i nodes since until calm
+    cluster "$n"
+    nodes=$(IFS=, && echo "${CLIENT[*]:1:n}")
+    rm -rf probes && mkdir probes
+    "$RECORDER" create "$ADMIN" "$nodes" $STREAMS >streams.out
+    "$RECORDER" probe "$ADMIN" "$nodes" $STREAMS probes put $PACE_MS \
+        2>>probe.log &
+    local putter=$!
+    OTHERS+=("$putter")
+    sleep 1 # every stream has its producer
+    calm=${EPOCHREALTIME/./}
+    sleep 3
+    since=${EPOCHREALTIME/./}
+    for ((i = 1; i <= n; i++)); do
+        local begun
+        begun=$(now_ms)
+        stop_node "$i" || not_ok "n$i does not stop: $?"
+        local stopped=$(($(now_ms) - begun))
+        run "$i"
+        check "n$i of $n is back and leads again" \
+            eddy ring wait --timeout $((30 * SLOW))s -q
+        say "n$i of $n: stopped in $stopped ms, settled after $(($(now_ms) - begun)) ms"
+    done
+    until=${EPOCHREALTIME/./}
+    kill -TERM $putter
+    wait $putter
+    read -r count median p99 worst < <(took "$calm" "$since")
+    say "$n nodes, $STREAMS streams, at rest: $count appends, median $median ms, p99 $p99 ms, longest $worst ms"
+    read -r count median p99 worst < <(took "$since" "$until")
+    check "$n nodes: p99 of $count appends during the restarts is $p99 ms (median $median, longest $worst)" \
+        awk "BEGIN { exit !($count > 100 && $p99 <= $P99_MS && $worst <= $WORST_MS) }"
+    local pause
+    pause=$(longest_pause "$since" "$until")
+    check "no stream waits for longer than $pause ms" test "$pause" -le $WORST_MS
+    check "no append fails" test ! -s probe.log
+    for ((i = 1; i <= n; i++)); do
+        stop_node "$i"
+        rm -rf "$W/n$i"
+    done
+}
+
+rolling 3
+[ -z "${FULL:-}" ] || rolling 5
+finish

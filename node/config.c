@@ -199,6 +199,11 @@ enum err config_read(struct node_config *c, const char *path, char *reason)
             e = ERR_BAD_REQUEST;
         }
     }
+    if (e == ERR_OK && ferror(f)) {
+        (void)snprintf(reason, CONFIG_REASON_SIZE, "%s: %s", path,
+                       strerror(errno));
+        e = ERR_IO;
+    }
     (void)fclose(f);
     return e;
 }

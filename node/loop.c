@@ -26,7 +26,7 @@
 #endif
 
 struct loop {
-    const struct loop_cfg *cfg;
+    struct loop_cfg *cfg;
     struct node *node;
     struct workers *workers;
     struct transport *transport;
@@ -322,15 +322,40 @@ static void complete(struct loop *l)
     }
 }
 
+static void reload(struct loop *l)
+{
+    char text[LOOP_TEXT_SIZE];
+    char state[64];
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
+                   (unsigned long long)now.tv_sec * 1000000u +
+                       (unsigned long long)now.tv_nsec / 1000u);
+    notify(state);
+    enum node_log_level before = l->cfg->log_level;
+    enum err e = l->cfg->reload(l->cfg->reload_context, l->cfg, text);
+    if (e == ERR_OK) {
+        /* As loud as it was or will be: who asked shall see it. */
+        struct loop_cfg loud = *l->cfg;
+        loud.log_level = before > loud.log_level ? before : loud.log_level;
+        loop_log(&loud, NODE_INFO, text);
+        node_record_trace(l->node, l->cfg->log_level == NODE_DEBUG);
+    } else {
+        loop_log(l->cfg, NODE_ERROR, text);
+        loop_log(l->cfg, NODE_ERROR,
+                 "SIGHUP: the settings stay as they were, but the next start "
+                 "would fail; mend that and send it again");
+    }
+    notify("READY=1");
+}
+
 static void take_signal(struct loop *l)
 {
     struct signalfd_siginfo info;
     if (read(l->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
         return;
     if (info.ssi_signo == SIGHUP) {
-        loop_log(l->cfg, NODE_INFO,
-                 "SIGHUP: members' and clients' keys are those of the ring "
-                 "record, in force at once; other settings need a restart");
+        reload(l);
         return;
     }
     notify("STOPPING=1");
@@ -448,7 +473,7 @@ static int code_of(enum err e)
     return EXIT_FOLDER;
 }
 
-int loop_run(const struct loop_cfg *cfg)
+int loop_run(struct loop_cfg *cfg)
 {
     struct loop l = {.cfg = cfg};
     char reason[TRANSPORT_REASON_SIZE] = "the data folder cannot be read";

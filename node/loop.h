@@ -7,6 +7,8 @@
 #include "node/node.h"
 #include "storage/store.h"
 
+#define LOOP_TEXT_SIZE 8192u
+
 enum loop_format { LOOP_TEXT, LOOP_JSON };
 
 struct loop_cfg {
@@ -20,6 +22,10 @@ struct loop_cfg {
     char peer_address[ADDRESS_MAX + 1]; /* what others are told */
     enum node_log_level log_level;
     enum loop_format log_format;
+    /* SIGHUP: puts what may change meanwhile into *cfg and says so in `text`
+     * (LOOP_TEXT_SIZE); on an error, why, and nothing has changed. */
+    enum err (*reload)(void *context, struct loop_cfg *cfg, char *text);
+    void *reload_context;
 };
 
 /* A line on stderr, as the settings say. */
@@ -30,6 +36,6 @@ void loop_log(const struct loop_cfg *cfg, enum node_log_level level,
 const uint8_t *loop_bytes(void *ctx, uint64_t handle);
 
 /* Returns the exit code of the process (CLI.md). */
-int loop_run(const struct loop_cfg *cfg);
+int loop_run(struct loop_cfg *cfg);
 
 #endif

@@ -8,6 +8,7 @@
 #include "node/folder.h"
 #include "node/found.h"
 #include "node/loop.h"
+#include "node/settings.h"
 
 #ifndef EDDY_VERSION
 #define EDDY_VERSION "0.1.0"
@@ -40,6 +41,9 @@ static const char usage[] =
     "\n"
     "Settings: flag, then environment (EDDYD_LISTEN ...), then DIR/eddy.conf,\n"
     "then default. Sizes are binary (256K), times 5s, 15m, 2h.\n"
+    "\n"
+    "SIGTERM: hands over leaderships and stops. SIGHUP: reads eddy.conf and\n"
+    "the key files again; the log says what is in force now and what waits.\n"
     "\n"
     "Exit codes: 0 stopped, 2 bad arguments or config, 69 an address in use\n"
     "or not ours, 70 a broken invariant, 74 the disk failed (do not restart),\n"
@@ -215,68 +219,6 @@ static enum err peek_at(struct store *store, struct peek *p)
     return e == ERR_BUSY ? ERR_OK : e;
 }
 
-static enum node_log_level level_of(const char *text, bool *is_known)
-{
-    static const char *const names[] = {"error", "warn", "info", "debug"};
-    static const enum node_log_level levels[] = {NODE_ERROR, NODE_WARN,
-                                                 NODE_INFO, NODE_DEBUG};
-    for (size_t i = 0; i < 4; i++)
-        if (strcmp(text, names[i]) == 0)
-            return levels[i];
-    *is_known = false;
-    return NODE_INFO;
-}
-
-static enum err read_settings(struct node_config *c, int argc, char **argv,
-                              char *reason)
-{
-    char path[FOLDER_PATH_MAX];
-    enum err e = config_parse(
-        c, argc, argv,
-        "data config log-level log-format listen peer-listen advertise",
-        reason);
-    if (e != ERR_OK)
-        return e;
-    if (c->config.text[0] != 0)
-        return config_read(c, c->config.text, reason) == ERR_OK
-                   ? ERR_OK
-                   : ERR_BAD_REQUEST;
-    if (!folder_path(c->data.text, "eddy.conf", path)) {
-        (void)snprintf(reason, FOUND_REASON_SIZE, "--data is too long");
-        return ERR_BAD_REQUEST;
-    }
-    e = config_read(c, path, reason);
-    return e == ERR_NOT_FOUND ? ERR_OK : e;
-}
-
-static enum err fill_loop(const struct node_config *c, struct loop_cfg *l,
-                          char *reason)
-{
-    bool is_known = true;
-    l->dir = c->data.text;
-    l->log_level = level_of(c->log_level.text, &is_known);
-    l->log_format =
-        strcmp(c->log_format.text, "json") == 0 ? LOOP_JSON : LOOP_TEXT;
-    if (!is_known || (l->log_format == LOOP_TEXT &&
-                      strcmp(c->log_format.text, "text") != 0)) {
-        (void)snprintf(reason, FOUND_REASON_SIZE,
-                       "log-level is error, warn, info or debug; log-format "
-                       "is text or json");
-        return ERR_BAD_REQUEST;
-    }
-    int size = snprintf(l->client_listen, sizeof l->client_listen, "%s",
-                        c->listen.text);
-    if (size > (int)ADDRESS_MAX ||
-        !record_is_address(span_str(l->client_listen)) ||
-        !config_peer_listen(c, l->peer_listen) ||
-        !config_advertised(c, l->peer_listen, l->peer_address)) {
-        (void)snprintf(reason, FOUND_REASON_SIZE,
-                       "listen and peer-listen are HOST:PORT");
-        return ERR_BAD_REQUEST;
-    }
-    return ERR_OK;
-}
-
 /* Asks the ring to let this node in until its record has it, then stores the
  * record: only then may the node open its peer port. An exit code, or 0. */
 static int admit(const struct node_config *c, struct loop_cfg *l,
@@ -412,35 +354,35 @@ static int open_and_serve(const struct node_config *c, struct loop_cfg *l)
 
 static int run(int argc, char **argv)
 {
-    struct node_config c;
-    struct loop_cfg l = {0};
+    struct settings s;
+    struct loop_cfg l = {.reload = settings_reload, .reload_context = &s};
     char reason[FOUND_REASON_SIZE];
     int lock = -1;
-    enum err e = read_settings(&c, argc, argv, reason);
+    enum err e = settings_read(&s, argc, argv, reason);
     if (e == ERR_OK)
-        e = fill_loop(&c, &l, reason);
+        e = settings_fill(&s.config, &l, reason);
     if (e != ERR_OK)
         return fail(code_of(e), reason);
-    e = folder_check(c.data.text, reason);
+    e = folder_check(l.dir, reason);
     if (e == ERR_OK)
-        e = folder_lock(c.data.text, &lock, reason);
+        e = folder_lock(l.dir, &lock, reason);
     if (e != ERR_OK)
         return fail(EXIT_FOLDER, reason);
-    int code = open_and_serve(&c, &l);
+    int code = open_and_serve(&s.config, &l);
     (void)close(lock);
     return code;
 }
 
 static int config(int argc, char **argv)
 {
-    struct node_config c;
+    struct settings s;
     char reason[FOUND_REASON_SIZE];
     bool is_json = argc > 0 && strcmp(argv[argc - 1], "--json") == 0;
-    enum err e = read_settings(&c, argc - is_json, argv, reason);
+    enum err e = settings_read(&s, argc - is_json, argv, reason);
     if (e != ERR_OK)
         return fail(code_of(e), reason);
     struct buf out = {0};
-    config_print(&c, is_json, &out);
+    config_print(&s.config, is_json, &out);
     (void)fwrite(out.data, 1, out.size, stdout);
     buf_free(&out);
     return 0;

@@ -505,6 +505,11 @@ void node_space(struct node *n, const struct store_space *space)
                             : "there is room again: appends are accepted");
 }
 
+void node_record_trace(struct node *n, bool is_recording)
+{
+    n->cfg.is_recording_trace = is_recording;
+}
+
 void node_stop(struct node *n)
 {
     if (n->is_stopping)

@@ -148,6 +148,8 @@ void node_read_done(struct node *n, uint64_t ticket,
 void node_log_done(struct node *n, uint64_t ticket,
                    const struct log_result *result, uint64_t payload);
 void node_space(struct node *n, const struct store_space *space);
+/* As node_cfg.is_recording_trace, from now on. */
+void node_record_trace(struct node *n, bool is_recording);
 /* Hand over leaderships, then NODE_DO_STOP with 0. */
 void node_stop(struct node *n);
 

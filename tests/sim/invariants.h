@@ -69,6 +69,7 @@
     X(T26, SIM_SAFETY, "a proposal has one answer, the first")                 \
     X(T27, SIM_SAFETY, "few go out by themselves within an hour")              \
     X(T29, SIM_SAFETY, "changes are made by ever newer records")               \
+    X(L2, SIM_LIVENESS, "a ring record moves hardly more than it must")        \
     X(L10, SIM_LIVENESS, "a leader whose disk hangs sends no heartbeats")
 
 enum invariant {

@@ -63,7 +63,8 @@ struct totals {
     uint64_t partitions;
     uint64_t appends, duplicates, refused, unknown, appending_users;
     uint64_t reads, ends, fenced, joins, outs;
-    uint64_t cuts, installs; /* of logs; of replicas by transfer */
+    uint64_t moves, moves_least; /* copies that records ask for */
+    uint64_t cuts, installs;     /* of logs; of replicas by transfer */
     uint64_t idle_terms_most, elections_most; /* of a group */
     uint64_t backlog_most;                    /* of a host at rest */
     uint64_t elections, commits, entries, config_changes;

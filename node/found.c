@@ -138,8 +138,8 @@ static enum err fill_record(const struct node_config *c, struct record *r,
     if (!config_number(c->replication.text, REPLICATION_MAX, &copies) ||
         copies == 0)
         return bad(reason, "replication", c->replication.text);
-    if (!config_time(c->out_after.text, &out_after) || out_after == 0 ||
-        out_after > UINT32_MAX)
+    if (!config_time(c->out_after.text, &out_after) ||
+        out_after < OUT_AFTER_MIN_MS || out_after > OUT_AFTER_MAX_MS)
         return bad(reason, "out-after", c->out_after.text);
     r->partitions = (uint32_t)partitions;
     r->copies = (uint32_t)copies;

@@ -31,7 +31,7 @@ static bool is_value(const struct change *c)
     case CHANGE_COPIES:
         return c->value >= 1 && c->value <= REPLICATION_MAX;
     case CHANGE_OUT_AFTER:
-        return c->value >= 1;
+        return c->value >= OUT_AFTER_MIN_MS && c->value <= OUT_AFTER_MAX_MS;
     }
     return false;
 }

@@ -18,7 +18,7 @@ enum change_kind {
     CHANGE_WEIGHT = 4, /* slot, value: 1 .. WEIGHT_MAX */
     CHANGE_ZONE = 5,   /* slot, zone; empty: a zone of its own */
     CHANGE_COPIES = 6, /* value: N */
-    CHANGE_OUT_AFTER = 7, /* value: ms */
+    CHANGE_OUT_AFTER = 7, /* value: ms, OUT_AFTER_MIN_MS .. OUT_AFTER_MAX_MS */
 };
 
 struct change {

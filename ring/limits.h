@@ -119,10 +119,14 @@
 #define CLIENT_TIMEOUT_MS  30000u
 #define READ_WAIT_MS       5000u
 #define OUT_AFTER_MS       (15u * 60u * 1000u)
+#define OUT_AFTER_MIN_MS   1000u /* of those that an operator may ask for */
+#define OUT_AFTER_MAX_MS   (30u * 24u * 60u * 60u * 1000u)
 #define OUT_WINDOW_MS      (60u * 60u * 1000u) /* for OUT_PERCENT of them */
 #define OUT_STREAK_MS      (24u * 60u * 60u * 1000u) /* up so long: none */
 #define BACK_AFTER_MS      60000u /* contact before up again (T28) */
 #define JOIN_WAIT_MS       1000u  /* joins that wait are one record */
+#define JOIN_SETTLE_MS     5000u  /* without a join: newcomers get copies ... */
+#define JOIN_SETTLES_MAX   6u     /* ... at the latest after so many of these */
 #define RECORD_INTERVAL_MS 10000u
 
 static_assert(SEGMENT_BYTES_MAX <= ENTRY_PAYLOAD_BYTES_MAX,
@@ -144,6 +148,8 @@ static_assert(CLIENT_REQUESTS_MAX * READ_BYTES_MAX <= CLIENTS_BYTES_MAX,
               "the answers that wait for one client are bounded");
 static_assert(TRANSFER_HWM * GROUP_SHARE_BYTES <= LANE_WINDOW_TRANSFER_BYTES,
               "the window is what bounds transfers");
+static_assert(JOIN_SETTLE_MS >= 3 * JOIN_WAIT_MS,
+              "joins of neighbouring records are one fold");
 static_assert(HEARTBEAT_MS * 4 <= ELECTION_MS, "some heartbeats may be lost");
 static_assert(ATTRIBUTES_BYTES_MAX < SEGMENT_BYTES_MAX,
               "attributes are part of a segment");

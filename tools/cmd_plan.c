@@ -1,7 +1,6 @@
 /* cmd_plan.c - see cmd_plan.h. */
 #include "tools/cmd_plan.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "ring/placement.h"
 
 #define ANSWER_MS 2500u
+#define TRIES_MAX 3u /* while the ring changes under what is to be done */
 
 /* What is asked for, and what comes of it. */
 struct plan {
@@ -105,21 +105,24 @@ static bool add_setting(const struct cli *cli, struct plan *p, const char *word,
                         int *code)
 {
     uint64_t value = 0;
-    if (strncmp(word, "replication=", 12) == 0 &&
-        cli_read_u64(word + 12, &value) && value <= REPLICATION_MAX)
-        return add(
-            cli, p,
-            (struct change){.kind = CHANGE_COPIES, .value = (uint32_t)value},
-            code);
-    if (strncmp(word, "out-after=", 10) == 0 &&
-        cli_read_time(word + 10, &value) && value <= UINT32_MAX)
-        return add(
-            cli, p,
-            (struct change){.kind = CHANGE_OUT_AFTER, .value = (uint32_t)value},
-            code);
+    struct change c = {.kind = CHANGE_COPIES};
+    bool is_good = false;
+    if (strncmp(word, "replication=", 12) == 0) {
+        is_good = cli_read_u64(word + 12, &value) && value >= 1 &&
+                  value <= REPLICATION_MAX;
+    } else if (strncmp(word, "out-after=", 10) == 0) {
+        c.kind = CHANGE_OUT_AFTER;
+        is_good = cli_read_time(word + 10, &value) &&
+                  value >= OUT_AFTER_MIN_MS && value <= OUT_AFTER_MAX_MS;
+    }
+    c.value = (uint32_t)value;
+    if (is_good)
+        return add(cli, p, c, code);
     *code = cli_fail(cli, CLI_USAGE, "BAD_REQUEST",
-                     "'%s' is no setting: replication=1..%u or out-after=15m",
-                     word, REPLICATION_MAX);
+                     "'%s' is no setting: replication=1 to %u, out-after=%us "
+                     "to %ud",
+                     word, REPLICATION_MAX, OUT_AFTER_MIN_MS / 1000,
+                     OUT_AFTER_MAX_MS / 86400000);
     return false;
 }
 
@@ -430,15 +433,15 @@ static bool is_refused(const struct plan *p, char text[512])
 
 /* ---- doing ------------------------------------------------------------- */
 
-static int ask(struct cli *cli, struct eddy *e, const struct plan *p,
-               enum change_act act, bool is_forced, uint64_t *epoch)
+static enum eddy_error send(struct eddy *e, const struct plan *p,
+                            enum change_act act, bool is_forced,
+                            uint64_t *epoch)
 {
     struct buf list = {0};
     struct change_request r = {.act = act, .is_forced = is_forced};
     if (getrandom(&r.proposal, sizeof r.proposal, 0) !=
         (ssize_t)sizeof r.proposal)
-        return cli_fail(cli, CLI_FAILED, "IO", "no random numbers: %s",
-                        strerror(errno));
+        return EDDY_IO; /* no random numbers */
     if (act == ACT_STAGE || act == ACT_NOW) {
         for (uint32_t i = 0; i < p->count; i++)
             wire_change_write(&list, &p->changes[i]);
@@ -450,6 +453,13 @@ static int ask(struct cli *cli, struct eddy *e, const struct plan *p,
     enum eddy_error err =
         eddy_ring_change(e, &r, &p->view->record->epoch, epoch);
     buf_free(&list);
+    return err;
+}
+
+static int ask(struct cli *cli, struct eddy *e, const struct plan *p,
+               enum change_act act, bool is_forced, uint64_t *epoch)
+{
+    enum eddy_error err = send(e, p, act, is_forced, epoch);
     return err == EDDY_OK ? CLI_DONE
                           : cli_failed(cli, e, err, "changing the ring");
 }
@@ -488,32 +498,55 @@ static void show(const struct cli *cli, const struct plan *p, uint64_t epoch,
         text_plan(p, &m, refusal);
 }
 
-/* All in one: shown, confirmed, staged and committed. `word` is to be typed. */
+/* The ring has changed since it was looked at: looks again. */
+static bool look_again(struct cli *cli, struct eddy *e, struct plan *p,
+                       int *code)
+{
+    uint64_t least = p->view->record->epoch.number + 1;
+    plan_free(p);
+    p->next = NULL;
+    p->view = look(cli, e, least, code);
+    return p->view != NULL;
+}
+
+/* All in one: shown, confirmed, staged and committed. `word` is to be typed.
+ * Automation may change the ring at any moment: who wants nothing confirmed is
+ * not told to look at it once more, but shown what becomes of it then. */
 static int do_now(struct cli *cli, struct eddy *e, struct plan *p,
                   const struct cmd_plan_options *o, const char *word)
 {
     int code = CLI_DONE;
-    uint64_t epoch = p->view->record->epoch.number;
-    char refusal[512];
+    uint64_t epoch = 0;
+    char refusal[512], typed[NODE_NAME_MAX + 1];
     bool is_forced = o->loses_data || o->is_forced;
-    if (p->view->record->change_count > 0)
-        return cli_fail(cli, CLI_CONFLICT, "CONFLICT",
-                        "something else is staged: eddy ring plan shows it, "
-                        "eddy ring plan --clear drops it");
-    if (!carry_out(cli, p, &code))
-        return code;
-    if (o->is_dry_run || !cli->is_json)
-        show(cli, p, epoch, "shown");
-    if (is_refused(p, refusal) && !is_forced)
-        return cli_fail(cli, CLI_REFUSED, "REFUSED", "refused: %s", refusal);
-    if (o->is_dry_run)
-        return cli_flush(cli, CLI_DONE);
-    (void)fflush(stdout);
-    if (!is_sure(cli, o, word, &code))
-        return code;
-    code = ask(cli, e, p, ACT_NOW, is_forced, &epoch);
-    if (code != CLI_DONE)
-        return code;
+    enum eddy_error err = EDDY_CONFLICT;
+    (void)snprintf(typed, sizeof typed, "%s", word); /* it is the view's */
+    for (uint32_t tries = 0; err == EDDY_CONFLICT; tries++) {
+        if (tries > 0 && !look_again(cli, e, p, &code))
+            return code;
+        epoch = p->view->record->epoch.number;
+        if (p->view->record->change_count > 0)
+            return cli_fail(cli, CLI_CONFLICT, "CONFLICT",
+                            "something else is staged: eddy ring plan shows "
+                            "it, eddy ring plan --clear drops it");
+        if (!carry_out(cli, p, &code))
+            return code;
+        if (o->is_dry_run || !cli->is_json)
+            show(cli, p, epoch, "shown");
+        if (is_refused(p, refusal) && !is_forced)
+            return cli_fail(cli, CLI_REFUSED, "REFUSED", "refused: %s",
+                            refusal);
+        if (o->is_dry_run)
+            return cli_flush(cli, CLI_DONE);
+        (void)fflush(stdout);
+        if (!is_sure(cli, o, typed, &code))
+            return code;
+        err = send(e, p, ACT_NOW, is_forced, &epoch);
+        if (err == EDDY_CONFLICT && (!o->is_sure || tries == TRIES_MAX))
+            break;
+    }
+    if (err != EDDY_OK)
+        return cli_failed(cli, e, err, "changing the ring");
     if (cli->is_json)
         show(cli, p, epoch, "committed");
     cli_note(cli, "epoch %" PRIu64 "; eddy ring wait waits until it is done",

@@ -41,7 +41,7 @@ static const char usage[] =
     "eddy ring replace OLD NEW   drains OLD; NEW, which has joined, bears "
     "OLD's\n"
     "                    weight\n"
-    "eddy ring set replication=N out-after=TIME\n"
+    "eddy ring set replication=N out-after=TIME   1 to 7 copies; 1s to 30d\n"
     "eddy ring plan [--add N,..] [--drain N,..] [--remove N,..] [--replace "
     "OLD=NEW]\n"
     "               [--weight N=W,..] [--zone N=Z,..] [--set K=V,..] | "

@@ -25,6 +25,8 @@ refused "partitions that are no power of two" 2 'partitions' \
     "$EDDYD" init --data x --listen "$LISTEN" --partitions 100
 refused "no copies" 2 'replication' \
     "$EDDYD" init --data x --listen "$LISTEN" --replication 0
+refused "an out-after of a moment" 2 'out-after 0s.*--help' \
+    "$EDDYD" init --data x --listen "$LISTEN" --out-after 0s
 refused "a weight of nothing" 2 'weight' \
     "$EDDYD" init --data x --listen "$LISTEN" --weight 0
 refused "a log level that is none" 2 'log-level' \
@@ -52,6 +54,8 @@ refused "a folder for a file" '1|2' 'folder' eddy put s .
 refused "a name over the limit" 2 '255' \
     eddy put "$(head -c 300 /dev/zero | tr '\0' s)" data
 refused "a range that is none" 2 'range|FROM|SEQ' eddy get kept 9..x
+refused "an out-after of a millisecond" 2 'out-after=1s to 30d' \
+    eddy ring set out-after=1ms
 refused "a timeout that is none" 2 'timeout' eddy get kept --timeout soon
 
 # ---- what is not there -------------------------------------------------------

@@ -160,10 +160,18 @@ static void changes_that_make_no_sense_are_named(void **state)
         of(CHANGE_COPIES, 0, 0),
         of(CHANGE_COPIES, 0, REPLICATION_MAX + 1),
         of(CHANGE_OUT_AFTER, 0, 0),
+        of(CHANGE_OUT_AFTER, 0, OUT_AFTER_MIN_MS - 1),
+        of(CHANGE_OUT_AFTER, 0, OUT_AFTER_MAX_MS + 1),
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_non_null(change_fault(&bad[i]));
-    assert_null(change_fault(&(struct change){.kind = CHANGE_DRAIN}));
+    const struct change good[] = {
+        of(CHANGE_DRAIN, 0, 0),
+        of(CHANGE_OUT_AFTER, 0, OUT_AFTER_MIN_MS),
+        of(CHANGE_OUT_AFTER, 0, OUT_AFTER_MAX_MS),
+    };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_null(change_fault(&good[i]));
 }
 
 /* ---- leaving ----------------------------------------------------------- */

@@ -147,6 +147,7 @@ struct node_timing node_timing_default(void)
         .suspicion_ms = SUSPICION_MS,
         .push_pull_ms = PUSH_PULL_MS,
         .join_wait_ms = JOIN_WAIT_MS,
+        .join_settle_ms = JOIN_SETTLE_MS,
         .record_interval_ms = RECORD_INTERVAL_MS,
         .record_ask_ms = 200,
         .lane_timeout_ms = ELECTION_MS,

@@ -41,6 +41,8 @@ struct node_timing {
     uint32_t suspicion_ms;
     uint32_t push_pull_ms;
     uint32_t join_wait_ms;       /* joins that wait this long are one record */
+    uint32_t join_settle_ms;     /* nobody has joined for so long: newcomers
+                                    get copies */
     uint32_t record_interval_ms; /* automatic records, at most one each */
     uint32_t record_ask_ms;      /* asking a peer for a newer record */
     uint32_t lane_timeout_ms;    /* no echo for so long: all is lost */

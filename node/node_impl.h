@@ -284,8 +284,10 @@ struct node {
     struct queue changings;           /* struct changing */
     struct frame_standing *standings; /* by group; count 0: not stated */
     uint64_t standing_told_ms;
-    uint64_t joining_since_ms;
-    uint64_t record_proposed_ms;
+    uint64_t joining_since_ms;          /* the first of those that wait */
+    uint64_t joined_ms;                 /* the last that asked to be let in */
+    uint64_t newcomers_since_ms;        /* some are alive and not up; 0: none */
+    uint64_t automation_ms;             /* the last record that it proposed */
     uint64_t record_index, record_term; /* under way; 0: none */
     uint64_t dead_reported_ms;          /* when we last said who is dead */
     struct swim swim;

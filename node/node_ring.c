@@ -221,7 +221,6 @@ bool node_ring_propose(struct node *n, struct group *g,
         item_unref(&n->pool, item);
         n->record_index = 0;
     }
-    n->record_proposed_ms = n->now_ms;
     node_dirty(n, g);
     buf_free(&bytes);
     buf_free(&manifest);
@@ -287,18 +286,44 @@ static void propose_joins(struct node *n, struct group *g)
     record_free(next);
 }
 
-/* Newcomers that gossip has seen alive are up. */
-static void see_newcomers(struct node *n, struct record **next)
+/* Those who come together are one fold (DESIGN 4, record.h): nobody has asked
+ * to join for a while, or somebody has waited long enough. */
+static bool have_joins_settled(const struct node *n, const struct group *g)
 {
-    for (uint16_t i = 0; i < n->ring->member_count; i++) {
-        const struct member *m = &n->ring->members[i];
-        if (m->wanted == WANTED_LEFT || m->seen != SEEN_JOINING ||
-            swim_state(&n->swim, m->node) != SWIM_ALIVE)
-            continue;
-        if (*next == NULL)
-            *next = record_copy(n->ring);
-        record_see(*next, i, SEEN_UP, n->wall_ms);
-    }
+    uint32_t quiet_ms = n->cfg.timing.join_settle_ms;
+    /* What the leader before heard, this one does not know. */
+    uint64_t last_ms = max_u64(n->joined_ms, g->led_since_ms);
+    return node_has_timed_out(n->now_ms, last_ms, quiet_ms) ||
+           node_has_timed_out(n->now_ms, n->newcomers_since_ms,
+                              JOIN_SETTLES_MAX * quiet_ms);
+}
+
+static bool is_newcomer(const struct node *n, uint16_t slot)
+{
+    const struct member *m = &n->ring->members[slot];
+    return m->wanted != WANTED_LEFT && m->seen == SEEN_JOINING &&
+           swim_state(&n->swim, m->node) == SWIM_ALIVE;
+}
+
+/* Newcomers that gossip has seen alive are up, all of them at once. */
+static void see_newcomers(struct node *n, const struct group *g,
+                          struct record **next)
+{
+    uint16_t slots[MEMBERS_MAX];
+    uint32_t count = 0;
+    for (uint16_t i = 0; i < n->ring->member_count; i++)
+        if (is_newcomer(n, i))
+            slots[count++] = i;
+    if (count == 0)
+        n->newcomers_since_ms = 0;
+    else if (n->newcomers_since_ms == 0)
+        n->newcomers_since_ms = n->now_ms;
+    if (count == 0 || !have_joins_settled(n, g))
+        return;
+    if (*next == NULL)
+        *next = record_copy(n->ring);
+    for (uint32_t i = 0; i < count; i++)
+        record_see(*next, slots[i], SEEN_UP, n->wall_ms);
 }
 
 /* Who was sent away has left once no group counts on it any more (T6). */
@@ -334,12 +359,13 @@ static void raise_acks(struct node *n, struct record **next)
 static void propose_seen(struct node *n, struct group *g)
 {
     struct record *next = NULL;
-    see_newcomers(n, &next);
+    see_newcomers(n, g, &next);
     node_out_judge(n, g, &next);
     see_gone(n, &next);
     raise_acks(n, &next);
     if (next == NULL)
         return;
+    n->automation_ms = n->now_ms;
     record_advance(next, n->wall_ms);
     const char *fault = record_fault(next);
     if (fault == NULL)
@@ -372,8 +398,10 @@ void node_ring_tick(struct node *n)
             propose_joins(n, g);
         return;
     }
-    if (n->record_proposed_ms == 0 ||
-        node_has_timed_out(n->now_ms, n->record_proposed_ms,
+    /* Others' records do not count: whoever joins now and again must not hold
+     * up that the dead go out. */
+    if (n->automation_ms == 0 ||
+        node_has_timed_out(n->now_ms, n->automation_ms,
                            n->cfg.timing.record_interval_ms))
         propose_seen(n, g);
 }
@@ -382,6 +410,7 @@ void node_ring_deposed(struct node *n)
 {
     struct group *g = node_group(n, 0);
     n->record_index = 0;
+    n->newcomers_since_ms = 0;
     node_admin_deposed(n);
     while (n->joinings.count > 0) {
         struct joining *j = node_queue_at(&n->joinings, 0);
@@ -455,6 +484,7 @@ void node_ring_join(struct node *n, uint64_t connection, uint64_t number,
     }
     if (n->joinings.count == 0)
         n->joining_since_ms = n->now_ms;
+    n->joined_ms = n->now_ms;
     struct joining *j = node_queue_push(&n->joinings);
     j->connection = connection;
     j->number = number;

@@ -291,6 +291,23 @@ static uint16_t zone_of(const struct record *r, uint32_t slot)
     return (uint16_t)slot;
 }
 
+/* A newcomer is given copies once it is up, with all who came with it; as many
+ * as members that are up are too few for N are given some at once. */
+static void hold_newcomers_back(const struct record *r,
+                                struct placement_member *list, size_t count)
+{
+    uint32_t takers = 0;
+    for (size_t i = 0; i < count; i++)
+        takers +=
+            r->members[list[i].slot].seen == SEEN_UP && list[i].is_eligible;
+    for (size_t i = 0; i < count; i++) {
+        if (r->members[list[i].slot].seen != SEEN_JOINING)
+            continue;
+        list[i].takes_new = list[i].is_eligible && takers < r->copies;
+        takers += list[i].takes_new;
+    }
+}
+
 /* Those who left are not listed: the fold strikes them in any case. */
 size_t record_placement(const struct record *r, struct placement_member *list,
                         struct placement_table *table)
@@ -311,6 +328,7 @@ size_t record_placement(const struct record *r, struct placement_member *list,
             .hash = hash64(span_of(m->node.bytes, sizeof m->node.bytes)),
         };
     }
+    hold_newcomers_back(r, list, count);
     return count;
 }
 

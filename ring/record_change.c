@@ -76,9 +76,20 @@ enum err record_change(struct record *r, const struct change *c,
 
 /* ---- the staged plan --------------------------------------------------- */
 
+/* What was shown has them: who drains one node in the place of another must not
+ * move all to third ones first. */
+static void take_newcomers_in(struct record *r)
+{
+    for (uint16_t i = 0; i < r->member_count; i++)
+        if (r->members[i].wanted == WANTED_IN &&
+            r->members[i].seen == SEEN_JOINING)
+            record_see(r, i, SEEN_UP, r->changed_ms);
+}
+
 enum err record_commit(struct record *r, const char **why)
 {
     enum err err = ERR_OK;
+    take_newcomers_in(r);
     for (uint32_t i = 0; i < r->change_count && err == ERR_OK; i++)
         err = record_change(r, &r->changes[i], why);
     r->change_count = 0;

@@ -180,6 +180,45 @@ static bool run(const struct churn *c, uint32_t steps, uint64_t seed)
     return is_good;
 }
 
+/* ---- joins, one after the other ---------------------------------------- */
+
+#define JOINS 10u
+
+static uint32_t fold_now(struct ring *r)
+{
+    uint16_t slots[PARTITIONS_MAX * REPLICATION_MAX];
+    struct placement_table next = {.slots = slots};
+    placement_fold(&r->table, r->members, r->count, r->churn->copies, &next);
+    uint32_t moves = placement_moves(&r->table, &next);
+    memcpy(r->slots, slots, sizeof slots);
+    return moves;
+}
+
+/* What it costs to fold ten joins one by one: why newcomers wait for each other
+ * (ring/record.h). */
+static void run_joins(const struct churn *c, uint64_t seed)
+{
+    static struct ring apart, together;
+    apart = (struct ring){.churn = c};
+    rng_seed(&apart.rng, seed);
+    placement_init(&apart.table, c->partitions, c->copies, apart.slots);
+    while (apart.count < c->nodes)
+        join(&apart);
+    (void)fold_now(&apart);
+    together = apart;
+    together.table.slots = together.slots;
+    uint32_t moves = 0;
+    for (uint32_t i = 0; i < JOINS; i++) {
+        join(&apart);
+        join(&together);
+        moves += fold_now(&apart);
+    }
+    uint32_t one = fold_now(&together);
+    printf("%5u %2u %5u  %9u %8u  %5.2f\n", (unsigned)c->partitions,
+           (unsigned)c->copies, (unsigned)c->nodes, (unsigned)moves,
+           (unsigned)one, (double)moves / (double)one);
+}
+
 int main(int argc, char **argv)
 {
     uint32_t steps = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 100;
@@ -206,5 +245,11 @@ int main(int argc, char **argv)
             }
         }
     }
+    printf("\nten joins: copies that they move, folded one by one and at "
+           "once\n\n    Q  N nodes  one by one  at once  ratio\n");
+    for (size_t n = 0; n < sizeof nodes / sizeof *nodes; n++)
+        run_joins(
+            &(struct churn){.partitions = 256, .copies = 3, .nodes = nodes[n]},
+            seed);
     return is_good ? 0 : 1;
 }

@@ -476,9 +476,14 @@ bool cmd_view_is_settled(const struct cmd_view *v, bool with_balance,
             return false;
         }
         bool is_called_up = m->wanted != WANTED_LEFT && m->seen != SEEN_OUT;
-        if (!is_called_up || v->nodes[i].has_answered)
+        bool is_new = m->seen == SEEN_JOINING && v->nodes[i].rows == 0;
+        if (!is_called_up || (v->nodes[i].has_answered && !is_new))
             continue;
-        (void)snprintf(text, 256, "%s has not answered", m->name);
+        (void)snprintf(text, 256,
+                       v->nodes[i].has_answered
+                           ? "%s has just joined and gets its copies soon"
+                           : "%s has not answered",
+                       m->name);
         return false;
     }
     for (uint32_t g = 0; g < r->row_count; g++)

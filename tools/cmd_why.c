@@ -194,9 +194,10 @@ static void explain_member(const struct cmd_view *v, uint16_t slot,
                    m->client_address);
     else if (m->seen == SEEN_JOINING)
         buf_printf(text,
-                   "it has joined and is not recorded as up yet: the "
-                   "ring's leader must hear its gossip (peer address "
-                   "%s)",
+                   "it has joined and is not recorded as up yet: that is "
+                   "done for all newcomers at once, some seconds after the "
+                   "last has joined; the ring's leader must hear its gossip "
+                   "(peer address %s)",
                    m->peer_address);
     else if (m->seen == SEEN_UNFIT)
         buf_printf(text, "it takes no new replicas: its disk is nearly full");

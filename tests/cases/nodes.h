@@ -128,8 +128,9 @@ struct nodes_packet nodes_packet_copy(const struct nodes_packet *p);
 void nodes_answered(struct nodes *w, size_t from, struct span message);
 /* Runs the line if it is a request. False: no such command. */
 bool nodes_ask(struct nodes *w, struct line *l);
-/* Asks for the node to be let in, until it is; false: it is not. */
-bool nodes_join(struct nodes *w, size_t node);
+/* Asks for the nodes to be let in, at one time, until they are; false: not all
+ * of them are. */
+bool nodes_join(struct nodes *w, const size_t *nodes, size_t count);
 size_t nodes_leader(const struct nodes *w, uint32_t group);
 struct nodes_name *nodes_find_name(struct nodes *w, const char *text);
 

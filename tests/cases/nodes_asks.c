@@ -404,21 +404,27 @@ static bool is_known(struct nodes *w, uint64_t node)
 
 /* As `eddyd run` does in a folder that the record does not name yet: asks
  * again until it does. */
-bool nodes_join(struct nodes *w, size_t node)
+bool nodes_join(struct nodes *w, const size_t *nodes, size_t count)
 {
     uint64_t end = w->now_ms + JOIN_MS;
-    struct request q = {.op = OP_JOIN, .member = nodes_member(w, node)};
     struct nodes_asked a = {0};
-    for (size_t i = 0; w->now_ms < end && !is_known(w, node); i++) {
+    size_t unknown = 0;
+    for (size_t i = 0; w->now_ms < end && unknown < count; i++) {
         size_t to = i % NODES_MAX;
         if (w->machines[to].node == NULL)
             continue;
-        ask(w, to, &a, &q, (struct span){0}, true);
-        (void)nodes_run(w, w->now_ms + JOIN_AGAIN_MS, is_known, node);
+        for (size_t k = unknown; k < count; k++) {
+            struct request q = {.op = OP_JOIN,
+                                .member = nodes_member(w, nodes[k])};
+            ask(w, to, &a, &q, (struct span){0}, true);
+        }
+        (void)nodes_run(w, w->now_ms + JOIN_AGAIN_MS, is_known, nodes[unknown]);
+        while (unknown < count && is_known(w, nodes[unknown]))
+            unknown++;
     }
-    if (!is_known(w, node))
-        return false;
-    nodes_put_record(w, node);
-    nodes_start(w, node);
-    return true;
+    for (size_t k = 0; k < unknown; k++) {
+        nodes_put_record(w, nodes[k]);
+        nodes_start(w, nodes[k]);
+    }
+    return unknown == count;
 }

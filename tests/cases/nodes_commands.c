@@ -66,12 +66,17 @@ static void run_machine(struct nodes *w, struct line *l)
 /* join 4 */
 static void run_join(struct nodes *w, struct line *l)
 {
-    size_t node = nodes_read_node(l, line_next_u64(l));
-    if (w->machines[node].node != NULL)
-        line_fail(l, "join: node %zu runs", node + 1);
+    size_t nodes[NODES_MAX];
+    size_t count = 0;
+    do {
+        size_t node = nodes_read_node(l, line_next_u64(l));
+        if (w->machines[node].node != NULL)
+            line_fail(l, "join: node %zu runs", node + 1);
+        nodes[count++] = node;
+    } while (line_has_next(l) && count < NODES_MAX);
     if (!line_end(l))
         return;
-    if (!nodes_join(w, node))
+    if (!nodes_join(w, nodes, count))
         buf_printf(w->out, "it is not let in\n");
 }
 
@@ -276,11 +281,25 @@ static void run_portion(struct nodes *w, struct line *l)
         buf_printf(w->out, "it stores none\n");
 }
 
+/* A newcomer that runs gets its copies when it is up. */
+static bool is_to_come_up(const struct nodes *w, const struct node *n)
+{
+    const struct record *r = node_record(n);
+    for (uint32_t i = 0; i < r->member_count; i++)
+        if (r->members[i].seen == SEEN_JOINING &&
+            w->machines[nodes_place(w, r->members[i].node)].node != NULL)
+            return true;
+    return false;
+}
+
 /* What is amiss, of any group, as any running node sees it. */
 static const char *amiss(const struct nodes *w, size_t *node, uint32_t *group)
 {
     for (*node = 0; *node < NODES_MAX; ++*node) {
         const struct node *n = w->machines[*node].node;
+        *group = 0;
+        if (n != NULL && is_to_come_up(w, n))
+            return "a newcomer is not up yet";
         for (*group = 0; n != NULL && *group < NODES_GROUPS; ++*group) {
             const char *reason = node_reason(n, *group);
             if (reason[0] != '\0')
@@ -401,7 +420,7 @@ static void form(struct nodes *w, size_t joined)
     nodes_start(w, 0);
     (void)nodes_run(w, w->now_ms + 2000, NULL, 0);
     for (size_t i = 1; i < joined; i++) {
-        if (!nodes_join(w, i))
+        if (!nodes_join(w, &i, 1))
             buf_printf(w->out, "node %zu is not let in\n", i + 1);
     }
     run_settle(w, &settle);

@@ -85,6 +85,7 @@ static void draw_timing(struct plan *p, struct rng *r)
         p->timing.jitter_percent = 0;
     /* Automation waits for minutes; a history lasts one. */
     p->timing.record_interval_ms = between(r, 500, 5000);
+    p->timing.join_settle_ms = p->timing.record_interval_ms;
     p->timing.calm_ms = between(r, 1000, 10000);
     p->timing.orphan_ms = between(r, 1000, 5000);
     p->timing.unstored_age_ms = between(r, 200, 10000);

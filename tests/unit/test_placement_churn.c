@@ -64,11 +64,14 @@ static void hundred_joins_and_leaves_meet_the_targets(void **state)
 {
     (void)state;
     static const struct churn churns[] = {
-        {64, 3, 4, 10, 0, false},  {256, 3, 4, 10, 0, false},
-        {256, 3, 8, 30, 0, false}, {64, 3, 8, 20, 0, true},
-        {256, 3, 8, 20, 0, true},  {64, 3, 9, 18, 3, false},
-        {256, 3, 9, 30, 5, false}, {256, 3, 9, 30, 4, true},
-        {256, 5, 8, 20, 0, false}, {64, 2, 4, 12, 3, true},
+        {64, 3, 4, 10, 0, false},   {256, 3, 4, 10, 0, false},
+        {256, 3, 8, 30, 0, false},  {64, 3, 8, 20, 0, true},
+        {256, 3, 8, 20, 0, true},   {64, 3, 9, 18, 3, false},
+        {256, 3, 9, 30, 5, false},  {256, 3, 9, 30, 4, true},
+        {256, 5, 8, 20, 0, false},  {64, 2, 4, 12, 3, true},
+        {64, 3, 3, 5, 0, false},    {1024, 3, 3, 8, 0, true},
+        {256, 3, 90, 110, 0, true}, {1024, 3, 90, 110, 5, true},
+        {64, 3, 90, 110, 3, false},
     };
     for (size_t i = 0; i < sizeof churns / sizeof *churns; i++) {
         const struct churn *c = &churns[i];

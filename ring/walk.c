@@ -121,30 +121,43 @@ static bool is_given_up(const struct walk_view *v, uint32_t i)
     return v->replicas[i].is_out || !is_newest(v->config, i);
 }
 
+/* The dead voter to remove: rather one that the row does not want, so that the
+ * other, when it comes back, is where it belongs. */
+static const struct config_member *dead_voter(const struct walk_view *v,
+                                              bool is_surplus)
+{
+    const struct config_member *found = NULL;
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (!m->is_voter || v->replicas[i].is_live ||
+            replica_equal(m->replica, v->self))
+            continue;
+        if (!is_wanted(v, i) && (is_surplus || is_given_up(v, i)))
+            return m;
+        if (is_surplus && found == NULL)
+            found = m;
+    }
+    return found;
+}
+
 /* A voter that does not answer and that the row does not want goes once its
  * successor has caught up; one that the row does want only if there are more
- * than enough (T14). One that is merely silent goes only then, too: its removal
- * is in force as soon as it is in a log, and if another dies before it commits,
- * the silent one's return would not help any more. */
+ * than enough, but then as soon as it is silent for an election timeout (T14):
+ * of four voters, one silent, no other may die; of the three that are left, one
+ * may. One that is merely silent and not wanted goes only then, too: its
+ * removal is in force as soon as it is in a log, and if another dies before it
+ * commits, the silent one's return would not help any more. */
 static bool remove_dead(const struct walk_view *v, const struct tally *t,
                         struct walk_step *out)
 {
     bool is_surplus = t->voters > v->row_count;
     if (!is_surplus && t->ready_learners == 0 && RULE(S2))
         return false;
-    for (uint32_t i = 0; i < v->config->count; i++) {
-        const struct config_member *m = &v->config->members[i];
-        if (!m->is_voter || v->replicas[i].is_live)
-            continue;
-        if (replica_equal(m->replica, v->self))
-            continue;
-        if (!is_surplus && (is_wanted(v, i) || !is_given_up(v, i)))
-            continue;
+    const struct config_member *m = dead_voter(v, is_surplus);
+    if (m != NULL)
         *out = step_of(WALK_REMOVE, m->replica,
                        "it does not answer, and its successor is there");
-        return true;
-    }
-    return false;
+    return m != NULL;
 }
 
 /* A live voter that the row does not want goes when as many as the row wants

@@ -103,6 +103,9 @@ static const struct {
     /* T14: more than enough voters, the silent one goes first, even if the
      * row wants it */
     {"A*B!CD", "ABD", "remove b"},
+    /* ... but of two silent ones that which it does not want */
+    {"A*B!C!DE", "ABDE", "remove c"},
+    {"A*B!C!DE", "ADE", "remove b"},
     /* a dead voter stays until its successor has caught up (S2) */
     {"A*BC!", "ABC", "done"},
     {"A*BC!d-", "ABD", "wait"},

@@ -107,11 +107,10 @@ static void allow_keys(struct loop *l)
     const struct record *r = node_record(l->node);
     struct buf peers = {0};
     struct buf clients = {0};
-    /* Who is gone is let in to be told so, and for nothing else. */
+    /* Whoever was a member once: who is gone is let in to be told so, and for
+     * nothing else. */
     for (uint32_t i = 0; i < r->member_count; i++)
-        if (r->members[i].wanted != WANTED_LEFT ||
-            r->members[i].seen == SEEN_GONE)
-            buf_append(&peers, r->members[i].public_key, KEY_BYTES);
+        buf_append(&peers, r->members[i].public_key, KEY_BYTES);
     for (uint32_t i = 0; i < r->key_count; i++)
         buf_append(&clients, r->keys[i].public_key, KEY_BYTES);
     transport_allow(l->transport, span_buf(&peers), span_buf(&clients));

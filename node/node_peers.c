@@ -92,9 +92,11 @@ static void link_peer(struct node *n, struct peer *p)
     e->key = mem_copy(p->key, KEY_BYTES);
 }
 
-static bool has_left(const struct node *n, const struct peer *p)
+/* Who was made to leave is heard until it is gone (T6): while groups count on
+ * it, it may have what nobody else has, and bring it, if it starts again. */
+static bool is_gone(const struct node *n, const struct peer *p)
 {
-    return n->record->members[p->slot].wanted == WANTED_LEFT;
+    return n->record->members[p->slot].seen == SEEN_GONE;
 }
 
 static void peer_remove(struct node *n, size_t at)
@@ -109,7 +111,7 @@ void node_peers_update(struct node *n)
 {
     for (uint16_t slot = 0; slot < n->record->member_count; slot++) {
         const struct member *m = &n->record->members[slot];
-        if (m->wanted == WANTED_LEFT || slot == n->slot)
+        if (m->seen == SEEN_GONE || slot == n->slot)
             continue;
         struct peer *p = node_peer(n, m->node);
         if (p == NULL)
@@ -117,7 +119,7 @@ void node_peers_update(struct node *n)
         link_peer(n, p);
     }
     for (size_t i = 0; i < n->peer_count;) {
-        if (has_left(n, n->peers[i]))
+        if (is_gone(n, n->peers[i]))
             peer_remove(n, i);
         else
             i++;
@@ -469,7 +471,7 @@ static void echo_received(struct node *n, struct peer *p,
 void node_peers_tick(struct node *n)
 {
     for (size_t i = 0; i < n->peer_count;) {
-        if (has_left(n, n->peers[i]) &&
+        if (is_gone(n, n->peers[i]) &&
             node_has_timed_out(n->now_ms, n->peers[i]->known_ms, FAREWELL_MS))
             peer_remove(n, i);
         else
@@ -708,7 +710,7 @@ void node_recv_peer(struct node *n, struct span message, uint64_t handle,
         return;
     }
     struct peer *p = node_peer(n, in.header.from);
-    if (p == NULL || has_left(n, p)) {
+    if (p == NULL || is_gone(n, p)) {
         say_farewell(n, &in, key);
         return;
     }
@@ -738,7 +740,7 @@ void node_recv_peer(struct node *n, struct span message, uint64_t handle,
     wire_frame_begin(&it, &in);
     while (wire_frame_next(&it, &f)) {
         frame_received(n, p, &f, handle);
-        /* A record may say that the sender has left. */
+        /* A record may say that the sender is gone. */
         if (f.kind == FRAME_RECORD && node_peer(n, in.header.from) == NULL)
             break;
     }

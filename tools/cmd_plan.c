@@ -361,6 +361,9 @@ static void text_plan(const struct plan *p, const struct moves *m,
                  p->is_about ? "about " : "", m->copies,
                  m->unknown > 0 ? "at least " : "", cli_size(m->bytes, bytes),
                  m->live_least);
+    if (m->live_least == 0)
+        (void)printf("some partitions will have no copy that answers: they "
+                     "stand still until one is started again\n");
     if (m->after.rows_short > 0)
         (void)printf("%u partitions will have fewer than %u copies: too few "
                      "nodes\n",

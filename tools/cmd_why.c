@@ -34,6 +34,20 @@ static bool find_replica(const struct cmd_view *v, uint16_t slot,
     return false;
 }
 
+/* Who was made to leave is not asked, and may have what nobody else has. */
+static void explain_removed(const struct cmd_view *v, struct buf *text)
+{
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        const struct member *m = &v->record->members[i];
+        if (m->wanted == WANTED_LEFT && m->seen != SEEN_GONE)
+            buf_printf(text,
+                       "; %s was removed while groups counted on it: start it "
+                       "once more, and the others take over what it has; else "
+                       "that is lost, and its partitions stand still",
+                       m->name);
+    }
+}
+
 /* No leader: the newest configuration that somebody tells, who of it does not
  * answer, and what the others say. */
 static void explain_leaderless(const struct cmd_view *v, uint32_t group,
@@ -51,6 +65,7 @@ static void explain_leaderless(const struct cmd_view *v, uint32_t group,
                          "are on");
         for (uint32_t i = 0; i < count; i++)
             buf_printf(text, " %s", v->record->members[row[i]].name);
+        explain_removed(v, text);
         return;
     }
     uint32_t voters = 0, up = 0;
@@ -68,6 +83,7 @@ static void explain_leaderless(const struct cmd_view *v, uint32_t group,
                    "%u of its %u voters answer, %u are needed: start the "
                    "others again",
                    up, voters, record_majority(voters));
+        explain_removed(v, text);
         return;
     }
     for (uint16_t i = 0; i < v->record->member_count; i++)

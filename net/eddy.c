@@ -262,7 +262,10 @@ static void explain_silence(struct eddy *e,
     buf_printf(&text, "%s",
                is_insecure ? "is the cluster an open one? If not, a key file "
                              "is needed"
-                           : "is the key one of this cluster's?");
+                           : "is the key one of this cluster's? (Of a node "
+                             "that was never reached before, the key file "
+                             "needs the line 'contact HOST:PORT KEY' that its "
+                             "eddyd join has printed.)");
     buf_append(&text, "", 1);
     (void)eddy_fail(e, ERR_UNAVAILABLE, (const char *)text.data);
     buf_free(&text);

@@ -194,6 +194,7 @@ static enum err decide(const struct node_config *c, struct founding *f,
     memcpy(out->name, f->founder.name, sizeof out->name);
     memcpy(out->client_address, f->founder.client_address,
            sizeof out->client_address);
+    keys_format_public(f->founder.public_key, out->public_text);
     return e;
 }
 
@@ -326,6 +327,7 @@ enum err found_joiner(const struct node_config *c, const struct keys *join_key,
     memcpy(out->name, member.name, sizeof out->name);
     memcpy(out->client_address, member.client_address,
            sizeof out->client_address);
+    keys_format_public(node_key.public_key, out->public_text);
     if (e == ERR_OK)
         e = make_folder(c, reason);
     if (e == ERR_OK) {

@@ -16,6 +16,7 @@ struct founded {
     struct id128 node;
     char name[NODE_NAME_MAX + 1];
     char client_address[ADDRESS_MAX + 1];
+    char public_text[KEY_TEXT_SIZE]; /* its public key, as key files have it */
 };
 
 /* A new cluster and its first node's folder. BAD_REQUEST: a setting is

@@ -472,6 +472,16 @@ static int code_of(enum err e)
     return EXIT_FOLDER;
 }
 
+int loop_try_ports(struct loop_cfg *cfg)
+{
+    struct loop l = {.cfg = cfg};
+    char reason[TRANSPORT_REASON_SIZE];
+    if (open_ports(&l, reason) != ERR_OK)
+        end(&l, EXIT_ADDRESS, reason);
+    transport_close(l.transport);
+    return l.exit_code;
+}
+
 int loop_run(struct loop_cfg *cfg)
 {
     struct loop l = {.cfg = cfg};

@@ -35,6 +35,10 @@ void loop_log(const struct loop_cfg *cfg, enum node_log_level level,
 /* Payload handles are blobs: for store_lmdb_cfg.bytes. */
 const uint8_t *loop_bytes(void *ctx, uint64_t handle);
 
+/* Whether both ports can be opened: 0, or the exit code, and the log says why.
+ * Who asks to be let in does so first, or the ring would have a member that
+ * nobody reaches. */
+int loop_try_ports(struct loop_cfg *cfg);
 /* Returns the exit code of the process (CLI.md). */
 int loop_run(struct loop_cfg *cfg);
 

@@ -164,6 +164,10 @@ static int join(int argc, char **argv)
         return fail(code, reason);
     (void)printf("node %s in %s\n\nStart it:\n  eddyd run --data %s\n",
                  out.name, c.data.text, c.data.text);
+    if (!is_insecure(&c))
+        (void)printf("\nFor clients that know no other node that is up, a line "
+                     "for their key file:\n  contact %s %s\n",
+                     out.client_address, out.public_text);
     return 0;
 }
 
@@ -238,6 +242,11 @@ static int admit(const struct node_config *c, struct loop_cfg *l,
     e = keys_read(path, p->folder.cluster, &join_key, reason);
     if (e != ERR_OK)
         return fail(EXIT_KEY, reason);
+    int code = loop_try_ports(l);
+    if (code != 0) {
+        keys_wipe(&join_key);
+        return code;
+    }
     loop_log(l, NODE_INFO, "asking the ring to let this node in");
     e = admission_join(&join_key, l->is_insecure, &member, &p->record, reason);
     keys_wipe(&join_key);

@@ -93,9 +93,9 @@ static bool may_leave(const struct node *n, const struct record *next,
         if (why->size > 0)
             buf_append(why, " ", 1);
         buf_printf(why,
-                   "%u groups still count on %s: drain it, or accept the "
+                   "%u group%s still count on %s: drain it, or accept the "
                    "loss of data.",
-                   holders, n->ring->members[i].name);
+                   holders, holders == 1 ? "" : "s", n->ring->members[i].name);
     }
     return may;
 }

@@ -209,8 +209,10 @@ static bool keeps_quorums(const struct record *now, const struct record *next,
         dead += is_row_dead(next, g, is_live) && !is_row_dead(now, g, is_live);
     if (dead == 0)
         return true;
+    begin_sentence(why);
     buf_printf(why,
-               "%u groups would have no majority of nodes that are up: ", dead);
+               "%u group%s would have no majority of nodes that are up: ", dead,
+               dead == 1 ? "" : "s");
     name_dead(next, is_live, why);
     buf_printf(why, " must come back first, or others join.");
     return false;

@@ -329,6 +329,12 @@ static bool take_option(struct cli *cli, struct words *w,
         *o->flag = true;
         return true;
     }
+    /* The last one would count, and nobody would be told. --node is taken out
+     * as it comes. */
+    if (*o->value != NULL) {
+        *code = bad_usage(cli, "given twice (a list goes with commas):", word);
+        return false;
+    }
     if (*rest != 0) {
         *o->value = rest + (*rest == '=');
     } else if (w->at < w->argc) {

@@ -59,6 +59,8 @@ static const char usage[] =
 #define ANSWER_MS 2500u /* a member that takes longer is down to us */
 #define POLL_MS   200
 #define WATCH_S   2
+/* Of the transfers: a ring that grows has hundreds. */
+#define TRANSFERS_SHOWN 16u
 
 /* ---- status ------------------------------------------------------------ */
 
@@ -129,9 +131,10 @@ static void json_status(const struct cmd_view *v,
     cli_json_close(j, ']');
 }
 
-/* Replicas on their way in; `j` is NULL: as text. */
+/* Replicas on their way in; `j` is NULL: as text, some of them. */
 static void show_transfers(const struct cmd_view *v, struct cli_json *j)
 {
+    uint32_t shown = 0;
     for (uint32_t g = 0; g < v->record->row_count; g++) {
         const struct cmd_view_group *at = &v->groups[g];
         for (uint32_t i = 0; at->has_leader && i < at->g.replica_count; i++) {
@@ -140,6 +143,8 @@ static void show_transfers(const struct cmd_view *v, struct cli_json *j)
             if (r->is_voter)
                 continue;
             cmd_view_short_id(r->node, node);
+            if (j == NULL && shown++ >= TRANSFERS_SHOWN)
+                continue;
             if (j == NULL) {
                 (void)printf("transfer group %u to %s: entry %llu of %llu\n", g,
                              node, (unsigned long long)r->match,
@@ -154,6 +159,9 @@ static void show_transfers(const struct cmd_view *v, struct cli_json *j)
             cli_json_close(j, '}');
         }
     }
+    if (shown > TRANSFERS_SHOWN)
+        (void)printf("and %u transfers more (--json has them all)\n",
+                     shown - TRANSFERS_SHOWN);
 }
 
 static int status_once(struct cli *cli, struct eddy *e)

@@ -445,7 +445,7 @@ static bool group_is_settled(const struct cmd_view *v, uint32_t group,
     return false;
 }
 
-static bool leaders_are_balanced(const struct cmd_view *v, char text[256])
+bool cmd_view_is_balanced(const struct cmd_view *v, char text[256])
 {
     const struct record *r = v->record;
     /* The fold gives each its share, by weights and zones, or one more. */
@@ -458,7 +458,9 @@ static bool leaders_are_balanced(const struct cmd_view *v, char text[256])
             continue;
         if (v->nodes[i].leaders <= share[i] + 1)
             continue;
-        (void)snprintf(text, 256, "%s leads %u partitions; its share is %u",
+        (void)snprintf(text, 256,
+                       "%s leads %u partitions; its share is %u (a node that "
+                       "was dead leads again after a minute in touch)",
                        m->name, v->nodes[i].leaders, share[i]);
         return false;
     }
@@ -489,5 +491,5 @@ bool cmd_view_is_settled(const struct cmd_view *v, bool with_balance,
     for (uint32_t g = 0; g < r->row_count; g++)
         if (!group_is_settled(v, g, text))
             return false;
-    return !with_balance || leaders_are_balanced(v, text);
+    return !with_balance || cmd_view_is_balanced(v, text);
 }

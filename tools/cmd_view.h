@@ -67,6 +67,8 @@ size_t cmd_view_findings(const struct cmd_view *v,
  * `text`. */
 bool cmd_view_is_settled(const struct cmd_view *v, bool with_balance,
                          char text[256]);
+/* The last of its reasons alone: each leads its share, or one more. */
+bool cmd_view_is_balanced(const struct cmd_view *v, char text[256]);
 
 /* 8 hex digits. */
 void cmd_view_short_id(struct id128 node, char text[9]);

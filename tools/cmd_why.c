@@ -273,6 +273,12 @@ static void say_all(struct says *s, const struct cmd_view *v)
             say_member(s, v, i);
     for (uint32_t g = 0; g < v->record->row_count; g++)
         say_group(s, v, g);
+    char text[256];
+    struct buf reason = {0};
+    if (!cmd_view_is_balanced(v, text))
+        buf_printf(&reason, "%s", text);
+    say(s, "leaders", "all", &reason);
+    buf_free(&reason);
 }
 
 static int say_one(struct cli *cli, struct eddy *e, struct says *s,

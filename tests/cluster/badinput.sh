@@ -90,11 +90,21 @@ refused "run on a folder in use" 78 'another eddyd runs.*stop it' "$EDDYD" run -
 refused "run of a folder that others may enter" 78 'chmod 700' \
     bash -c "chmod 755 empty; exec '$EDDYD' run --data empty"
 
+refused "an option given twice" 2 'twice' \
+    eddy ring plan --drain n1 --drain n2
 stop_node 3
 refused "a client port in use" 69 'in use by another.*another port' \
     "$EDDYD" run --data n3 --listen "${CLIENT[1]}" --peer-listen "${PEER[3]}"
 refused "a peer port in use" 69 'in use by another.*another port' \
     "$EDDYD" run --data n3 --peer-listen "${PEER[1]}"
+"$EDDYD" join --data late --name late --to "${CLIENT[1]}" --key "$JOIN" \
+    --listen "${CLIENT[1]}" >join-late.out
+refused "a newcomer's port in use" 69 'in use by another' \
+    "$EDDYD" run --data late
+check "so the ring has not let it in" \
+    test -z "$(eddy ring members | awk '$3 == "late"')"
+check "its join printed a line for key files" \
+    grep -qE "^  contact ${CLIENT[1]} .{40}\$" join-late.out
 refused "an address of another machine" 69 'address|not' \
     "$EDDYD" run --data n3 --listen 192.0.2.1:7460 --peer-listen "${PEER[3]}"
 cp n3/data.mdb whole.mdb

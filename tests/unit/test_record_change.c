@@ -370,9 +370,20 @@ static void N_goes_down_by_one_and_not_below_two(void **state)
     record_free(now);
 }
 
+static void several_refusals_are_several_sentences(void **state)
+{
+    (void)state;
+    char why[512];
+    /* Of three, one goes and another is dead: too few, and no quorums. */
+    assert_int_equal(verdict(3, of(CHANGE_REMOVE, 2, 0), 2, why), ERR_REFUSED);
+    assert_non_null(strstr(why, "or N be lowered. "));
+    assert_non_null(strstr(why, "would have no majority"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(several_refusals_are_several_sentences),
         cmocka_unit_test(who_drains_stands_in_no_row_any_more),
         cmocka_unit_test(a_drain_that_is_given_up_brings_it_back),
         cmocka_unit_test(who_has_left_is_not_found),

@@ -116,14 +116,18 @@ enum frame_kind {
     FRAME_INVITE_REPLY = 11, /* ACCEPT (OK), NO_SPACE, INCOMPATIBLE, BUSY */
     FRAME_ASK = 12,          /* a replica without a leader: am I still in? */
     FRAME_REMOVED = 13,      /* as of commit index c you are not (T13) */
-    FRAME_SWIM = 64,         /* a SWIM packet (ring/swim.h) */
-    FRAME_ECHO = 65,         /* what has come in on a lane (T32) */
-    FRAME_RECORD_ASK = 66,   /* send me the record if newer than this */
-    FRAME_RECORD = 67,       /* an encoded ring record */
-    FRAME_FORGOTTEN = 68,    /* to exactly this boot and nonce (T15) */
-    FRAME_HELLO = 69,        /* my nonce, at first contact of a boot (S6) */
-    FRAME_DEAD = 70,         /* who has been dead to me for out-after (T27) */
-    FRAME_STANDING = 71,     /* on whom the groups that I lead count (T6) */
+    FRAME_BLOB_ASK = 14,     /* a piece of your state, please */
+    FRAME_BLOB = 15,
+    FRAME_ROWS_ASK = 16, /* rows of your index, with their payload, please */
+    FRAME_ROWS = 17,
+    FRAME_SWIM = 64,       /* a SWIM packet (ring/swim.h) */
+    FRAME_ECHO = 65,       /* what has come in on a lane (T32) */
+    FRAME_RECORD_ASK = 66, /* send me the record if newer than this */
+    FRAME_RECORD = 67,     /* an encoded ring record */
+    FRAME_FORGOTTEN = 68,  /* to exactly this boot and nonce (T15) */
+    FRAME_HELLO = 69,      /* my nonce, at first contact of a boot (S6) */
+    FRAME_DEAD = 70,       /* who has been dead to me for out-after (T27) */
+    FRAME_STANDING = 71,   /* on whom the groups that I lead count (T6) */
 };
 
 struct frame_group {
@@ -154,6 +158,17 @@ struct frame_standing {
     uint16_t slots[REPLICAS_MAX];
     bool is_voter[REPLICAS_MAX];
 };
+/* Transfer (ring/transfer.h). */
+struct frame_transfer {
+    uint64_t index;           /* all: of the blob; BLOB_ASK: 0 whichever */
+    uint64_t term;            /* BLOB */
+    struct hash128 digest;    /* BLOB */
+    struct config config;     /* BLOB */
+    uint32_t total;           /* BLOB: bytes of all its images */
+    uint32_t offset;          /* BLOB, BLOB_ASK */
+    struct row_cursor cursor; /* ROWS_ASK; ROWS: as asked */
+    enum err err;             /* ROWS: not OK: ask another */
+};
 struct frame_echo {
     enum wire_lane lane;
     uint64_t boot;     /* of the sender of the echoed messages */
@@ -178,14 +193,18 @@ struct frame {
     enum err invite_reply;
     uint64_t ask_added; /* ASK: highest configuration index it knows */
     struct frame_echo echo;
-    struct span bytes;  /* SWIM packet, RECORD; DEAD: node ids, 16 each;
-                           STANDING: walked with wire_standing_next */
-    struct epoch epoch; /* RECORD_ASK: newest known */
-    uint64_t boot;      /* FORGOTTEN, HELLO */
-    uint64_t nonce;     /* FORGOTTEN, HELLO */
-    uint64_t seen_boot; /* FORGOTTEN: the higher one seen, or 0: removed */
-    struct frame_removed removed; /* when read: set for REMOVED alone, while
-                                     all else that a kind lacks is zero */
+    struct slice payload; /* ROWS, to write: what payload_at and payload_bytes
+                             say when read */
+    struct span bytes;    /* SWIM packet, RECORD; DEAD: node ids, 16 each;
+                             STANDING: walked with wire_standing_next;
+                             BLOB: images; ROWS: moved rows */
+    struct epoch epoch;   /* RECORD_ASK: newest known */
+    uint64_t boot;        /* FORGOTTEN, HELLO */
+    uint64_t nonce;       /* FORGOTTEN, HELLO */
+    uint64_t seen_boot;   /* FORGOTTEN: the higher one seen, or 0: removed */
+    struct frame_removed removed;   /* when read: set for REMOVED alone, while
+                                       all else that a kind lacks is zero; */
+    struct frame_transfer transfer; /* and this for the kinds of transfer */
 };
 
 /* Appends a frame to the message. For an APPEND the items' manifests go
@@ -216,6 +235,11 @@ bool wire_frame_next(struct frame_iter *it, struct frame *out);
 /* Appends one to a list of standings; the walk begins with dec_of(list). */
 void wire_standing_write(struct buf *out, const struct frame_standing *s);
 bool wire_standing_next(struct dec *d, struct frame_standing *out);
+
+/* Are the rows of a message between nodes, and each segment in its payload, as
+ * their checksums say? The shell's duty before the core hears of a message of
+ * the transfer lane. */
+NODISCARD bool wire_rows_verify(const struct wire_in *in);
 
 /* Walks an APPEND's entries; begin with dec_of(frame.entries). */
 struct frame_entry {

@@ -15,7 +15,7 @@
 /* Of a body without what its owner sized: that of APPEND_REPLY, the longest of
  * Raft's, and any at all (REMOVED with all its members). */
 #define RAFT_BODY_BYTES  (GROUP_PREFIX_BYTES + 41u)
-#define BODY_FIXED_BYTES (GROUP_PREFIX_BYTES + 17u + 25u * REPLICAS_MAX)
+#define BODY_FIXED_BYTES (GROUP_PREFIX_BYTES + 49u + 25u * REPLICAS_MAX)
 #define FIRST_NODE_FRAME 64u /* kinds from here on are not of a group */
 
 static_assert(FRAME_HEAD_BYTES + RAFT_BODY_BYTES <= WIRE_RAFT_BYTES_MAX,
@@ -117,6 +117,7 @@ static void put_raft(struct enc *e, const struct raft_msg *m)
     case RAFT_HEARTBEAT:
         enc_u64(e, m->commit);
         enc_u64(e, m->round);
+        enc_u64(e, m->floor);
         return;
     case RAFT_HEARTBEAT_REPLY:
         enc_u64(e, m->match);
@@ -156,6 +157,34 @@ static void put_invite(struct enc *e, const struct frame_invite *invite)
     enc_epoch(e, invite->epoch);
 }
 
+static void put_cursor(struct enc *e, struct row_cursor cursor)
+{
+    enc_u64(e, cursor.stream.index);
+    enc_u16(e, cursor.stream.ordinal);
+    enc_u64(e, cursor.seq);
+}
+
+static void put_transfer(struct enc *e, const struct frame *f)
+{
+    const struct frame_transfer *t = &f->transfer;
+    if (f->kind == FRAME_ROWS)
+        enc_u16(e, (uint16_t)t->err);
+    enc_u64(e, t->index);
+    if (f->kind == FRAME_ROWS || f->kind == FRAME_ROWS_ASK)
+        put_cursor(e, t->cursor);
+    else
+        enc_u32(e, t->offset);
+    if (f->kind == FRAME_BLOB) {
+        enc_u32(e, t->total);
+        enc_u64(e, t->term);
+        enc_hash128(e, t->digest);
+        put_config(e, &t->config);
+    }
+    if (f->kind == FRAME_ROWS)
+        enc_u64(e, hash64(f->bytes));
+    enc_bytes(e, f->bytes.data, f->bytes.size);
+}
+
 static void put_body(struct enc *e, const struct frame *f)
 {
     if (is_of_group(f->kind))
@@ -176,6 +205,12 @@ static void put_body(struct enc *e, const struct frame *f)
     case FRAME_REMOVED:
         enc_u64(e, f->removed.commit);
         put_config(e, &f->removed.config);
+        return;
+    case FRAME_BLOB_ASK:
+    case FRAME_BLOB:
+    case FRAME_ROWS_ASK:
+    case FRAME_ROWS:
+        put_transfer(e, f);
         return;
     case FRAME_SWIM:
     case FRAME_RECORD:
@@ -225,7 +260,8 @@ size_t wire_frame_size_max(const struct frame *f)
                payload_size(&f->msg);
     if (is_raft(f->kind))
         return WIRE_RAFT_BYTES_MAX;
-    return FRAME_HEAD_BYTES + BODY_FIXED_BYTES + f->bytes.size;
+    return FRAME_HEAD_BYTES + BODY_FIXED_BYTES + f->bytes.size +
+           f->payload.size;
 }
 
 static void add_slices(struct wire_out *o, const struct raft_msg *m)
@@ -263,7 +299,9 @@ void wire_frame_write(struct wire_out *o, const struct frame *f)
     }
     struct enc e = begin_frame(o, BODY_FIXED_BYTES + f->bytes.size);
     put_body(&e, f);
-    end_frame(o, &e, f->kind, 0);
+    end_frame(o, &e, f->kind, f->payload.size);
+    if (f->payload.size > 0)
+        wire_out_slice(o, f->payload);
 }
 
 /* ---- in ---------------------------------------------------------------- */
@@ -367,6 +405,7 @@ static void get_raft(struct dec *d, struct frame *f)
     case RAFT_HEARTBEAT:
         m->commit = dec_u64(d);
         m->round = dec_u64(d);
+        m->floor = dec_u64(d);
         return;
     case RAFT_HEARTBEAT_REPLY:
         m->match = dec_u64(d);
@@ -419,7 +458,7 @@ static struct frame_echo get_echo(struct dec *d)
     return echo;
 }
 
-static enum err get_invite_reply(struct dec *d)
+static enum err get_err(struct dec *d)
 {
     uint16_t number = dec_u16(d);
     if (!err_is_wire(number))
@@ -437,6 +476,41 @@ static struct frame_invite get_invite(struct dec *d)
     return invite;
 }
 
+static struct row_cursor get_cursor(struct dec *d)
+{
+    struct row_cursor cursor;
+    cursor.stream.index = dec_u64(d);
+    cursor.stream.ordinal = dec_u16(d);
+    cursor.seq = dec_u64(d);
+    return cursor;
+}
+
+static void get_transfer(struct dec *d, struct frame *f)
+{
+    struct frame_transfer *t = &f->transfer;
+    uint64_t checksum = 0;
+    *t = (struct frame_transfer){0};
+    if (f->kind == FRAME_ROWS)
+        t->err = get_err(d);
+    t->index = dec_u64(d);
+    if (f->kind == FRAME_ROWS || f->kind == FRAME_ROWS_ASK)
+        t->cursor = get_cursor(d);
+    else
+        t->offset = dec_u32(d);
+    if (f->kind == FRAME_BLOB) {
+        t->total = dec_u32(d);
+        t->term = dec_u64(d);
+        t->digest = dec_hash128(d);
+        get_config(d, &t->config);
+    }
+    if (f->kind == FRAME_ROWS)
+        checksum = dec_u64(d);
+    if (f->kind == FRAME_BLOB || f->kind == FRAME_ROWS)
+        f->bytes = dec_bytes(d, dec_left(d));
+    if (f->kind == FRAME_ROWS && !d->is_bad && checksum != hash64(f->bytes))
+        dec_fail(d);
+}
+
 static struct span get_rest(struct dec *d, size_t size_max)
 {
     if (dec_left(d) == 0 || dec_left(d) > size_max)
@@ -446,7 +520,7 @@ static struct span get_rest(struct dec *d, size_t size_max)
 
 static bool kind_is_known(uint16_t kind)
 {
-    return (kind >= FRAME_RAFT_FIRST && kind <= FRAME_REMOVED) ||
+    return (kind >= FRAME_RAFT_FIRST && kind <= FRAME_ROWS) ||
            (kind >= FRAME_SWIM && kind <= FRAME_STANDING);
 }
 
@@ -455,7 +529,8 @@ static bool get_body(struct dec *d, struct frame *out)
 {
     if (is_of_group(out->kind))
         out->group = get_group(d);
-    if (out->payload_bytes > 0 && !is_append(out->kind))
+    if (out->payload_bytes > 0 && !is_append(out->kind) &&
+        out->kind != FRAME_ROWS)
         return false;
     if (is_raft(out->kind)) {
         get_raft(d, out);
@@ -469,7 +544,7 @@ static bool get_body(struct dec *d, struct frame *out)
         out->invite = get_invite(d);
         break;
     case FRAME_INVITE_REPLY:
-        out->invite_reply = get_invite_reply(d);
+        out->invite_reply = get_err(d);
         break;
     case FRAME_ASK:
         out->ask_added = dec_u64(d);
@@ -477,6 +552,12 @@ static bool get_body(struct dec *d, struct frame *out)
     case FRAME_REMOVED:
         out->removed.commit = dec_u64(d);
         get_config(d, &out->removed.config);
+        break;
+    case FRAME_BLOB_ASK:
+    case FRAME_BLOB:
+    case FRAME_ROWS_ASK:
+    case FRAME_ROWS:
+        get_transfer(d, out);
         break;
     case FRAME_SWIM:
         out->bytes = get_rest(d, SWIM_BYTES_MAX);
@@ -547,4 +628,19 @@ bool wire_frame_next(struct frame_iter *it, struct frame *out)
         it->skipped++;
     }
     return false;
+}
+
+bool wire_rows_verify(const struct wire_in *in)
+{
+    struct frame_iter it;
+    struct frame f;
+    wire_frame_begin(&it, in);
+    while (wire_frame_next(&it, &f)) {
+        uint32_t at = f.payload_at - in->payload_at;
+        if (f.kind == FRAME_ROWS &&
+            !moved_verify(f.bytes,
+                          span_of(in->payload.data + at, f.payload_bytes)))
+            return false;
+    }
+    return it.skipped == 0;
 }

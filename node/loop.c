@@ -188,6 +188,12 @@ static void do_effect(struct loop *l, struct node_effect *e)
     case NODE_DO_READ_LOG:
         workers_read_log(l->workers, e->ticket, &e->log);
         return;
+    case NODE_DO_READ_BLOB:
+        workers_read_blob(l->workers, e->ticket, &e->blob);
+        return;
+    case NODE_DO_READ_ROWS:
+        workers_read_rows(l->workers, e->ticket, &e->rows);
+        return;
     case NODE_DO_PEER:
         if (!transport_peer_set(l->transport, e->node, e->address, e->key))
             loop_log(l->cfg, NODE_WARN, "a peer's address cannot be used");
@@ -242,11 +248,21 @@ static bool is_corrupt(struct span message)
            wire_commands_verify(&in, &r) != ERR_OK;
 }
 
+/* So are those of rows that another node gives. */
+static bool is_rotten_transfer(struct span message)
+{
+    struct wire_in in;
+    return wire_read(message, &in) == ERR_OK &&
+           in.header.kind == WIRE_PEER_TRANSFER && !wire_rows_verify(&in);
+}
+
 static void feed(struct loop *l, const struct transport_in *in)
 {
     struct span message = blob_span(in->blob);
     uint64_t handle = blob_handle(in->blob);
     const uint8_t *key = l->cfg->is_insecure ? NULL : in->key;
+    if (in->is_peer_port && is_rotten_transfer(message))
+        return; /* as if it had been lost */
     if (in->is_peer_port)
         node_recv_peer(l->node, message, handle, key);
     else
@@ -303,6 +319,13 @@ static void job_done(struct loop *l, struct job_done *d)
     case JOB_LOG:
         d->payload = NULL;
         node_log_done(l->node, d->ticket, &d->log, handle);
+        return;
+    case JOB_BLOB:
+        node_blob_done(l->node, d->ticket, &d->state);
+        return;
+    case JOB_ROWS:
+        d->payload = NULL;
+        node_rows_done(l->node, d->ticket, &d->rows, handle);
         return;
     case JOB_SPACE:
         l->is_space_asked = false;
@@ -410,6 +433,8 @@ static enum err start_node(struct loop *l)
         .timing = node_timing_default(),
         .version = EDDY_VERSION,
         .peer_address = cfg->peer_address,
+        .log_keep_entries = cfg->log_keep_entries,
+        .repair_rate = cfg->repair_rate,
         .is_recording_trace = cfg->log_level == NODE_DEBUG,
         .release = let_go,
     };

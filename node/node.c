@@ -179,6 +179,7 @@ struct node *node_new(const struct node_cfg *cfg, uint64_t now_ms,
     node_queue_init(&n->extras, sizeof(struct extra));
     node_queue_init(&n->sweeps, sizeof(struct sweep));
     node_queue_init(&n->readings, sizeof(struct reading));
+    node_queue_init(&n->givings, sizeof(struct giving));
     node_queue_init(&n->cycle.items, sizeof(struct item *));
     node_queue_init(&n->cycle.marks, sizeof(struct cycle_mark));
     node_queue_init(&n->cycle.spans, sizeof(struct span *));
@@ -223,6 +224,8 @@ void node_free(struct node *n)
         node_queue_pop(&n->readings);
     }
     node_peers_free(n);
+    node_install_free(n);
+    node_give_free(n);
     if (n->is_swim_open)
         swim_free(&n->swim);
     record_free(n->record);
@@ -270,6 +273,12 @@ static enum err load_replica(void *ctx, const struct store_replica *r)
     struct node *n = ctx;
     if (r->group >= n->group_count || n->groups[r->group] != NULL)
         return ERR_DAMAGED;
+    if (r->incarnation > 1) { /* rows of former ones may not all be swept */
+        struct sweep *sweep = node_queue_push(&n->sweeps);
+        *sweep = (struct sweep){r->group, r->incarnation - 1};
+    }
+    if (r->is_installing)
+        return node_install_load(n, r);
     struct group *g = node_group_new(n, r->group, r->incarnation, r->generation,
                                      r->added, &r->raft);
     g->digest = r->digest;
@@ -286,6 +295,11 @@ static enum err load_row(void *ctx, uint32_t id, struct span key,
 {
     struct node *n = ctx;
     struct group *g = node_group(n, id);
+    if (id < n->group_count && n->installs[id] != NULL)
+        return transfer_load_row(n->installs[id]->transfer, key, value) ==
+                       ERR_OK
+                   ? ERR_OK
+                   : ERR_DAMAGED;
     if (g == NULL)
         return ERR_DAMAGED;
     if (g->streams != NULL)
@@ -353,6 +367,8 @@ enum err node_start(struct node *n)
         node_ring_adopt(n, record_copy(n->ring), false);
     node_ring_swim(n);
     node_peers_update(n);
+    if (node_install_start(n) != ERR_OK)
+        return ERR_DAMAGED;
     for (uint32_t i = 0; i < n->group_count; i++) {
         if (n->groups[i] == NULL)
             continue;
@@ -468,6 +484,8 @@ void node_tick(struct node *n, uint64_t now_ms, uint64_t wall_ms)
     if (n->now_ms >= n->walk_tick_ms) {
         n->walk_tick_ms = n->now_ms + n->cfg.timing.walk_ms;
         node_walk_tick(n);
+        node_install_tick(n);
+        node_give_tick(n);
         node_peers_tick(n);
         node_ring_tick(n);
         if (n->is_stopping)
@@ -541,6 +559,7 @@ static void turn(struct node *n)
         node_group_turn(n, g);
         n->next_group_tick_ms = min_u64(n->next_group_tick_ms, g->next_tick_ms);
     }
+    node_install_turn(n);
     node_peers_turn(n);
     node_cycle_cut(n);
     for (size_t i = 0; i < n->pool.released_count; i++)

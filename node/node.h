@@ -62,10 +62,12 @@ struct node_cfg {
     uint64_t nonce;             /* random per process (S6) */
     uint64_t seed;
     struct node_timing timing;
-    const char *version;      /* borrowed for ever */
-    const char *peer_address; /* where others reach us now; NULL: as the record
-                                 says. Borrowed for ever */
-    bool is_recording_trace;  /* NODE_DO_LOG for every protocol step */
+    const char *version;       /* borrowed for ever */
+    const char *peer_address;  /* where others reach us now; NULL: as the record
+                                  says. Borrowed for ever */
+    uint32_t log_keep_entries; /* 0: LOG_KEEP_ENTRIES */
+    uint32_t repair_rate; /* bytes a second of transfers in; 0: REPAIR_RATE */
+    bool is_recording_trace;          /* NODE_DO_LOG for every protocol step */
     void (*release)(uint64_t handle); /* by node_free, for each reference that
                                          the core still has; may be NULL */
 };
@@ -79,6 +81,8 @@ enum node_effect_kind {
     NODE_DO_COMMIT,      /* batch: valid until node_committed */
     NODE_DO_READ,        /* ticket, segments: the driver takes segments.rows */
     NODE_DO_READ_LOG,    /* ticket, log */
+    NODE_DO_READ_BLOB,   /* ticket, blob */
+    NODE_DO_READ_ROWS,   /* ticket, rows */
     NODE_DO_PEER,        /* node, address, key: reach it there */
     NODE_DO_PEER_GONE,   /* node */
     NODE_DO_PEER_AGAIN,  /* node: it has been silent for long; connect anew */
@@ -99,6 +103,8 @@ struct node_effect {
     uint64_t ticket;
     struct segments_ticket segments;
     struct log_ticket log; /* its runs are valid until node_log_done */
+    struct blob_ticket blob;
+    struct rows_ticket rows;
     uint64_t handle;
     const char *address;
     const uint8_t *key;
@@ -138,6 +144,7 @@ uint64_t node_deadline(const struct node *n);
  * insecure cluster. Refused ones are counted. */
 void node_recv_peer(struct node *n, struct span message, uint64_t handle,
                     const uint8_t *key);
+/* On the transfer lane, only what wire_rows_verify has passed. */
 /* A message on the client port. Its checksums have been verified by the
  * driver (wire_commands_verify): is_corrupt says that they were not right. */
 void node_recv_client(struct node *n, uint64_t connection, struct span message,
@@ -149,6 +156,10 @@ void node_read_done(struct node *n, uint64_t ticket,
                     const struct segments_result *result, uint64_t payload);
 void node_log_done(struct node *n, uint64_t ticket,
                    const struct log_result *result, uint64_t payload);
+void node_blob_done(struct node *n, uint64_t ticket,
+                    const struct blob_result *result);
+void node_rows_done(struct node *n, uint64_t ticket,
+                    const struct rows_result *result, uint64_t payload);
 void node_space(struct node *n, const struct store_space *space);
 /* As node_cfg.is_recording_trace, from now on. */
 void node_record_trace(struct node *n, bool is_recording);

@@ -71,7 +71,22 @@ static void add_extras(struct node *n)
         struct store_command *c = add(n, kept->command.kind);
         *c = kept->command;
         c->bytes = span_buf(&kept->bytes);
+        c->config = kept->config;
+        if (c->kind == STORE_BLOB) {
+            kept->images = mem_copy(&c->bytes, sizeof c->bytes);
+            c->images = kept->images;
+            c->image_count = 1;
+        }
     }
+}
+
+static void free_extra(struct node *n, struct extra *x)
+{
+    if (x->command.payload.size > 0)
+        item_pool_release(&n->pool, x->command.payload.handle);
+    buf_free(&x->bytes);
+    mem_free(x->config);
+    mem_free(x->images);
 }
 
 static void add_hard(struct node *n)
@@ -231,6 +246,20 @@ static void add_sweeps(struct node *n)
     n->cycle.sweeps = (uint32_t)sweeps;
 }
 
+/* Manifests that nobody needs any more; a slice of a group in a cycle. */
+static void add_cuts(struct node *n)
+{
+    for (uint32_t i = 0; i < n->group_count; i++) {
+        struct group *g = n->groups[i];
+        uint64_t index = g == NULL ? 0 : node_cut_next(n, g);
+        if (index == 0)
+            continue;
+        add_of(n, g, STORE_CUT)->index = index;
+        mark(n, g)->cut = index;
+        g->cut_pending = index;
+    }
+}
+
 void node_cycle_cut(struct node *n)
 {
     struct cycle *c = &n->cycle;
@@ -242,6 +271,7 @@ void node_cycle_cut(struct node *n)
     add_log(n);
     add_boots(n);
     add_portions(n);
+    add_cuts(n);
     add_sweeps(n);
     if (c->count == 0)
         return;
@@ -287,7 +317,9 @@ static void finish_extras(struct node *n)
         node_queue_pop(extras);
         if (x.kind == EXTRA_CREATE)
             node_walk_created(n, &x);
-        buf_free(&x.bytes);
+        if (x.kind == EXTRA_INSTALL)
+            node_install_stored(n, &x);
+        free_extra(n, &x);
     }
 }
 
@@ -323,6 +355,8 @@ void node_committed(struct node *n, const struct store_done *done)
         raft_durable(g->raft, m.hard_write, m.log_write);
         if (m.stored > 0)
             node_group_stored(n, g, m.stored);
+        if (m.cut > 0)
+            raft_cut(g->raft, m.cut);
         node_dirty(n, g);
     }
     release_cycle(n);
@@ -335,8 +369,7 @@ void node_cycle_free(struct node *n)
     struct queue *both[] = {&n->extras, &c->extras};
     for (size_t i = 0; i < 2; i++) {
         while (both[i]->count > 0) {
-            struct extra *x = node_queue_at(both[i], 0);
-            buf_free(&x->bytes);
+            free_extra(n, node_queue_at(both[i], 0));
             node_queue_pop(both[i]);
         }
         node_queue_free(both[i]);

@@ -40,6 +40,8 @@ struct group *node_group_new(struct node *n, uint32_t id, uint32_t incarnation,
     node_queue_init(&g->images, sizeof(struct images));
     node_queue_init(&g->pendings, sizeof(struct pending));
     node_queue_init(&g->questions, sizeof(struct question));
+    node_queue_init(&g->cut_marks, sizeof(uint64_t));
+    g->cut_pending = stored->base_index;
     n->groups[id] = g;
     n->next_group_tick_ms = 0;
     return g;
@@ -71,6 +73,7 @@ void node_group_free(struct node *n, struct group *g)
     }
     node_queue_free(&g->log_commands);
     node_queue_free(&g->images);
+    node_queue_free(&g->cut_marks);
     raft_free(g->raft);
     streams_free(g->streams);
     n->groups[g->id] = NULL;
@@ -227,6 +230,7 @@ static bool apply(struct node *n, struct group *g, struct item *item)
     if (epoch_compare(header.stamp.epoch, g->epoch) > 0)
         g->epoch = header.stamp.epoch;
     keep_images(n, g, item, &rows);
+    node_cut_applied(g, item);
     if (g->streams != NULL && item->kind == ENTRY_COMMANDS)
         node_serve_judged(n, g, item->index, item->term, n->verdicts,
                           header.command_count);

@@ -9,6 +9,9 @@
  *   node_ring.c   the ring record: group 0's jobs, joins, who may speak
  *   node_out.c    who goes out of the ring by itself, and who comes back
  *   node_walk.c   leaders walk their groups to their rows; replicas come, go
+ *   node_cut.c    how far logs are cut
+ *   node_install.c  replicas by transfer: the receiving side
+ *   node_give.c     ... and the source's
  */
 #ifndef NODE_NODE_IMPL_H
 #define NODE_NODE_IMPL_H
@@ -16,6 +19,7 @@
 #include "node/node.h"
 #include "ring/limits.h"
 #include "ring/rule.h"
+#include "ring/transfer.h"
 
 /* Entries proposed and not committed, per group, before the next waits to
  * grow: small groups answer fast, busy ones batch (HAZARDS 3.16). */
@@ -134,7 +138,11 @@ struct group {
     uint64_t asked_ms;  /* orphans */
     struct epoch epoch; /* the highest of its applied entries (T29) */
     const char *walk_reason;
-    uint64_t damaged_index; /* an entry whose payload could not be read */
+    uint64_t invited_ms;     /* a learner being installed was heard of */
+    uint64_t manifest_bytes; /* applied since the newest of ... */
+    struct queue cut_marks;  /* uint64_t: entries, so many bytes apart */
+    uint64_t cut_pending;    /* in the cycle under way, or the base */
+    uint64_t damaged_index;  /* an entry whose payload could not be read */
     /* The newest log row that a read has not found, and when first. */
     uint64_t missing_index, missing_ms;
     uint64_t config_told;        /* index of the committed configuration that
@@ -172,6 +180,7 @@ struct peer {
     size_t control_bytes; /* of the last one: the next is about as long */
     uint64_t control_number;
     /* entries lane, out */
+    uint64_t transfer_number;
     uint64_t entries_number;
     uint32_t window_bytes; /* in flight */
     uint64_t echo_ms;      /* when something of it was last echoed */
@@ -186,17 +195,46 @@ struct peer {
 
 /* ---- reads ------------------------------------------------------------- */
 
+enum reading_kind { READING_SEGMENTS, READING_LOG, READING_BLOB, READING_ROWS };
 struct reading {
     uint64_t ticket;
-    bool is_log;
+    enum reading_kind kind;
     /* segments */
     uint64_t connection, number;
     uint32_t group, incarnation;
     struct position stream;
-    /* log */
+    struct rows_ticket rows;
+    /* log, blob, rows */
     struct replica to;
     struct log_ticket log;
     struct raft_term_run *runs;
+};
+
+/* ---- transfer ---------------------------------------------------------- */
+
+/* A replica that is being installed, and no group yet (S17). */
+struct install {
+    uint32_t id;
+    uint32_t incarnation;
+    struct generation generation;
+    struct replica self;
+    struct transfer *transfer;
+    uint64_t heard_ms;
+    uint32_t storing; /* commands that wait for the disk */
+    size_t put_at;    /* bytes of the blob given to the store */
+    bool is_blob_stored;
+    bool is_switching;
+    struct row_cursor cursor; /* as loaded */
+    uint64_t moved_bytes;
+};
+
+/* A blob that is kept for who asks for its pieces. */
+struct giving {
+    uint32_t group, incarnation;
+    struct replica to;
+    struct transfer_head head;
+    struct buf images;
+    uint64_t used_ms;
 };
 
 /* ---- the cycle --------------------------------------------------------- */
@@ -205,12 +243,14 @@ struct cycle_mark {
     uint32_t group, incarnation;
     uint64_t hard_write, log_write;
     uint64_t stored; /* a portion's k, 0: none */
+    uint64_t cut;    /* the log's new base, 0: none */
 };
 enum extra_kind {
     EXTRA_RECORD,
     EXTRA_CREATE,
     EXTRA_TOMBSTONE,
-    EXTRA_QUARANTINE
+    EXTRA_QUARANTINE,
+    EXTRA_INSTALL
 };
 /* A node-level A command; what follows its durability. */
 struct extra {
@@ -219,6 +259,10 @@ struct extra {
     struct buf bytes;
     struct id128 invited_by; /* CREATE */
     struct frame_group invite;
+    uint64_t pin;
+    /* INSTALL; payload's handle is a reference */
+    struct config *config;
+    struct span *images;
 };
 struct sweep {
     uint32_t group, incarnation;
@@ -311,6 +355,10 @@ struct node {
 
     struct queue readings;
     uint64_t next_ticket, next_token;
+    struct install *installs[GROUPS_MAX];
+    struct queue givings;  /* struct giving */
+    int64_t repair_budget; /* bytes that may be asked for */
+    uint64_t repair_ms;
 
     struct store_space space;
     bool is_full;
@@ -395,6 +443,8 @@ void node_peer_frame(struct node *n, struct peer *p, const struct frame *f);
 void node_peer_raft(struct node *n, struct group *g,
                     const struct raft_msg *msg);
 void node_peer_wants(struct node *n, struct peer *p, uint32_t group);
+/* A message of its own on the transfer lane. */
+void node_peer_transfer(struct node *n, struct peer *p, const struct frame *f);
 void node_peers_turn(struct node *n);
 void node_peers_tick(struct node *n);
 void node_peers_dump(const struct node *n, struct buf *text);
@@ -495,5 +545,41 @@ void node_walk_removed(struct node *n, struct peer *p, const struct frame *f);
  * over that has all. */
 void node_walk_leave(struct node *n, struct group *g);
 void node_walk_rank(struct node *n, struct group *g);
+void node_walk_replied(struct node *n, struct peer *p, const struct frame *f);
+/* To all nodes of the group's row and of the configuration. */
+void node_walk_ask_all(struct node *n, const struct frame *f,
+                       const struct config *config);
+
+/* ---- node_cut.c -------------------------------------------------------- */
+
+void node_cut_applied(struct group *g, const struct item *item);
+/* A leader says how far logs may be cut. */
+void node_cut_tick(struct node *n, struct group *g);
+/* The base that this replica's log should have by now; 0: as it is. */
+uint64_t node_cut_next(const struct node *n, const struct group *g);
+
+/* ---- node_install.c ---------------------------------------------------- */
+
+enum err node_install_load(struct node *n, const struct store_replica *r);
+enum err node_install_start(struct node *n);
+void node_install_free(struct node *n);
+void node_install_created(struct node *n, const struct extra *x);
+void node_install_invited(struct node *n, struct install *in, struct peer *p,
+                          const struct frame *f);
+void node_install_blob(struct node *n, struct peer *p, const struct frame *f);
+void node_install_rows(struct node *n, struct peer *p, const struct frame *f,
+                       uint64_t handle);
+void node_install_stored(struct node *n, const struct extra *x);
+void node_install_turn(struct node *n);
+void node_install_tick(struct node *n);
+void node_install_dropped(struct node *n, struct install *in);
+const char *node_install_reason(const struct node *n, uint32_t group);
+
+/* ---- node_give.c ------------------------------------------------------- */
+
+void node_give_blob(struct node *n, struct peer *p, const struct frame *f);
+void node_give_rows(struct node *n, struct peer *p, const struct frame *f);
+void node_give_tick(struct node *n);
+void node_give_free(struct node *n);
 
 #endif

@@ -250,6 +250,16 @@ void node_peer_raft(struct node *n, struct group *g, const struct raft_msg *msg)
 
 /* ---- out: entries ------------------------------------------------------ */
 
+void node_peer_transfer(struct node *n, struct peer *p, const struct frame *f)
+{
+    struct wire_out m = {0};
+    struct wire_header h =
+        header_to(n, p, WIRE_PEER_TRANSFER, ++p->transfer_number);
+    wire_begin(&m, &h);
+    wire_frame_write(&m, f);
+    send_peer(n, p, LANE_TRANSFER, &m);
+}
+
 void node_peer_wants(struct node *n, struct peer *p, uint32_t group)
 {
     if (p->waiting_set[group / 8] & (1u << (group % 8)))
@@ -272,7 +282,7 @@ static void read_log(struct node *n, struct group *g, struct replica to,
 {
     struct reading *r = node_queue_push(&n->readings);
     r->ticket = n->next_ticket++;
-    r->is_log = true;
+    r->kind = READING_LOG;
     r->group = g->id;
     r->to = to;
     r->log = (struct log_ticket){
@@ -601,7 +611,20 @@ static void frame_received(struct node *n, struct peer *p, struct frame *f,
         node_walk_invite(n, p, f);
         return;
     case FRAME_INVITE_REPLY:
-        return; /* the replica's own replies say more */
+        node_walk_replied(n, p, f);
+        return;
+    case FRAME_BLOB_ASK:
+        node_give_blob(n, p, f);
+        return;
+    case FRAME_BLOB:
+        node_install_blob(n, p, f);
+        return;
+    case FRAME_ROWS_ASK:
+        node_give_rows(n, p, f);
+        return;
+    case FRAME_ROWS:
+        node_install_rows(n, p, f, handle);
+        return;
     case FRAME_ASK:
         node_walk_asked(n, p, f);
         return;
@@ -697,7 +720,8 @@ static bool is_for_us(const struct node *n, const struct wire_header *h)
     if (RULE(S13) && (!id_equal(h->cluster, n->cfg.folder.cluster) ||
                       !id_equal(h->to, n->cfg.folder.node)))
         return false;
-    return h->kind == WIRE_PEER_CONTROL || h->kind == WIRE_PEER_ENTRIES;
+    enum wire_lane lane;
+    return wire_kind_lane(h->kind, &lane);
 }
 
 void node_recv_peer(struct node *n, struct span message, uint64_t handle,
@@ -788,7 +812,7 @@ void node_log_done(struct node *n, uint64_t ticket,
         node_queue_pop_back(&n->readings);
         break;
     }
-    ASSERT(r.ticket == ticket && r.is_log);
+    ASSERT(r.ticket == ticket && r.kind == READING_LOG);
     n->has_work = true;
     if (result->err == ERR_DAMAGED || result->err == ERR_IO)
         node_fail(n, result->err == ERR_IO ? EXIT_DISK : EXIT_FOLDER,

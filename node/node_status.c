@@ -60,7 +60,7 @@ static const char *reason_of(const struct node *n, const struct group *g)
 const char *node_reason(const struct node *n, uint32_t group)
 {
     const struct group *g = n->groups[group];
-    return g == NULL ? "" : reason_of(n, g);
+    return g == NULL ? node_install_reason(n, group) : reason_of(n, g);
 }
 
 size_t node_backlog(const struct node *n)

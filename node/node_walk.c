@@ -56,14 +56,19 @@ static struct walk_replica view_of(const struct node *n, const struct group *g,
                                    struct replica r)
 {
     if (replica_equal(r, g->self))
-        return (struct walk_replica){true, true, true, false, false};
+        return (struct walk_replica){
+            .is_live = true, .is_matched = true, .is_calm = true};
     const struct raft_progress *p = progress_of(g, r);
     if (p == NULL)
         return (struct walk_replica){.is_out = is_out(n, r.node)};
     bool is_matched =
         p->match > 0 && p->match + MATCHED_LAG >= raft_commit(g->raft);
-    return (struct walk_replica){is_live(n, p), is_matched, is_calm(n, r.node),
-                                 p->is_lost, is_out(n, r.node)};
+    return (struct walk_replica){.is_live = is_live(n, p),
+                                 .is_matched = is_matched,
+                                 .is_calm = is_calm(n, r.node),
+                                 .is_lost = p->is_lost,
+                                 .is_out = is_out(n, r.node),
+                                 .is_behind = p->is_behind};
 }
 
 static uint32_t row_nodes(const struct node *n, uint32_t group,
@@ -202,13 +207,14 @@ static void invite(struct node *n, struct group *g)
         struct peer *peer = node_peer(n, p[i].replica.node);
         if (peer == NULL)
             continue;
-        /* The log begins at 1: nothing is cut before transfer exists. */
+        /* From the pin on the log is kept: node_cut.c. */
+        uint64_t cut = max_u64(raft_base(g->raft), raft_floor(g->raft));
         struct frame f = {
             .kind = FRAME_INVITE,
             .group = {g->id, g->generation, g->self.added, p[i].replica.added,
                       raft_term(g->raft)},
             .invite = {.added = p[i].replica.added,
-                       .pin = 1,
+                       .pin = cut + 1,
                        .epoch = n->record->epoch},
         };
         node_peer_frame(n, peer, &f);
@@ -261,6 +267,32 @@ static void ask_node(struct node *n, struct group *g, struct id128 node)
     node_peer_frame(n, p, &f);
 }
 
+void node_walk_ask_all(struct node *n, const struct frame *f,
+                       const struct config *config)
+{
+    struct id128 nodes[REPLICATION_MAX + REPLICAS_MAX];
+    uint32_t count = row_nodes(n, f->group.group, nodes);
+    for (uint32_t i = 0; i < config->count; i++)
+        nodes[count++] = config->members[i].replica.node;
+    for (uint32_t i = 0; i < count; i++) {
+        struct peer *p = node_peer(n, nodes[i]);
+        if (p != NULL)
+            node_peer_frame(n, p, f);
+    }
+}
+
+/* A learner that is being installed is heard of by its answers to invitations
+ * only. */
+void node_walk_replied(struct node *n, struct peer *p, const struct frame *f)
+{
+    struct group *g = node_group(n, f->group.group);
+    struct replica from = {p->node, f->group.from_replica};
+    if (g != NULL && f->invite_reply == ERR_OK &&
+        generation_equal(g->generation, f->group.generation) &&
+        config_find(raft_config(g->raft), from) != NULL)
+        g->invited_ms = n->now_ms;
+}
+
 /* A replica that has had no word from a leader asks all who should know
  * whether it is still in (L18). */
 static void ask(struct node *n, struct group *g)
@@ -307,34 +339,53 @@ static uint64_t tombstone_of(struct replica self, const struct frame_removed *r)
                : least;
 }
 
+/* A replica of this node, installed or on its way. */
+struct hosted {
+    struct replica self;
+    struct generation generation;
+    uint32_t incarnation;
+};
+
 /* Proof: as of a commit index at or above the own id, the configuration lacks
  * this very pair; ids are never given again (S5, T13). */
 void node_walk_removed(struct node *n, struct peer *p, const struct frame *f)
 {
-    struct group *g = node_group(n, f->group.group);
-    if (g == NULL || !generation_equal(g->generation, f->group.generation) ||
-        f->group.to_replica != g->self.added ||
-        (RULE(S5) && f->removed.commit < g->self.added) ||
-        config_find(&f->removed.config, g->self) != NULL) {
+    uint32_t id = f->group.group;
+    struct group *g = node_group(n, id);
+    struct install *in = n->installs[id];
+    struct hosted h = {0};
+    if (g != NULL)
+        h = (struct hosted){g->self, g->generation, g->incarnation};
+    else if (in != NULL)
+        h = (struct hosted){in->self, in->generation, in->incarnation};
+    if (h.self.added == 0 ||
+        !generation_equal(h.generation, f->group.generation) ||
+        f->group.to_replica != h.self.added ||
+        (RULE(S5) && f->removed.commit < h.self.added) ||
+        config_find(&f->removed.config, h.self) != NULL) {
         n->dropped++;
         return;
     }
     node_log(n, NODE_DEBUG, "group %u: replica %llu was removed, says node %s",
-             g->id, (unsigned long long)g->self.added,
+             id, (unsigned long long)h.self.added,
              n->record->members[p->slot].name);
     n->removed_count++;
     n->removed_ms = n->now_ms;
-    uint64_t least = tombstone_of(g->self, &f->removed);
-    n->tombstones[g->id] = least;
-    n->incarnations[g->id] = g->incarnation;
+    uint64_t least = tombstone_of(h.self, &f->removed);
+    n->tombstones[id] = least;
+    n->incarnations[id] = h.incarnation;
     struct extra *x = node_cycle_extra(n, EXTRA_TOMBSTONE);
     x->command.kind = STORE_TOMBSTONE;
-    x->command.group = g->id;
-    x->command.incarnation = g->incarnation;
+    x->command.group = id;
+    x->command.incarnation = h.incarnation;
     x->command.added = least;
     struct sweep *s = node_queue_push(&n->sweeps);
-    *s = (struct sweep){g->id, g->incarnation};
-    if (g->id == 0)
+    *s = (struct sweep){id, h.incarnation};
+    if (in != NULL) {
+        node_install_dropped(n, in);
+        return;
+    }
+    if (id == 0)
         node_ring_gone(n);
     node_group_free(n, g);
 }
@@ -369,14 +420,31 @@ static bool is_being_created(const struct node *n, uint32_t group)
     return false;
 }
 
+/* Of one that is being installed: by its leader, or by another one since. */
+static void invited_again(struct node *n, struct install *in, struct peer *p,
+                          const struct frame *f)
+{
+    if (in->self.added == f->invite.added) {
+        node_install_invited(n, in, p, f);
+        reply_invite(n, p->node, &f->group, ERR_OK);
+    } else if (in->self.added < f->invite.added) { /* is there proof? */
+        struct frame ask = {
+            .kind = FRAME_ASK,
+            .group = {in->id, in->generation, in->self.added, 0, 0},
+            .ask_added = in->self.added,
+        };
+        node_peer_frame(n, p, &ask);
+    }
+}
+
 /* An accepted invitation is the only way, after init, in which a replica
- * comes to be (T7). Its pin is 1: the blob is empty and the install is over
- * at once; the rest comes by log. */
+ * comes to be (T7). With pin 1 nothing is cut: it begins empty, and all comes
+ * by log. Else it is installed first. */
 void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
 {
     uint32_t id = f->group.group;
     uint64_t added = f->invite.added;
-    if (id >= n->group_count || added == 0 || f->invite.pin != 1) {
+    if (id >= n->group_count || added == 0 || f->invite.pin == 0) {
         n->dropped++;
         return;
     }
@@ -385,6 +453,11 @@ void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
         return;
     }
     struct group *g = n->groups[id];
+    struct install *in = n->installs[id];
+    if (in != NULL) {
+        invited_again(n, in, p, f);
+        return;
+    }
     if (g != NULL) {
         if (g->self.added < added) /* a former life: is there proof? */
             ask_node(n, g, p->node);
@@ -410,14 +483,22 @@ void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
     x->command.incarnation = n->incarnations[id] + 1;
     x->command.generation = f->group.generation;
     x->command.added = added;
+    x->command.is_installing = f->invite.pin > 1;
     x->invited_by = p->node;
     x->invite = f->group;
+    x->pin = f->invite.pin;
 }
 
 void node_walk_created(struct node *n, const struct extra *x)
 {
     const struct store_command *c = &x->command;
     struct raft_stored empty = {0};
+    if (c->is_installing) {
+        node_install_created(n, x);
+        if (!id_is_zero(x->invited_by))
+            reply_invite(n, x->invited_by, &x->invite, ERR_OK);
+        return;
+    }
     struct group *g = node_group_new(n, c->group, c->incarnation, c->generation,
                                      c->added, &empty);
     node_walk_rank(n, g);
@@ -453,5 +534,6 @@ void node_walk_tick(struct node *n)
             continue;
         walk(n, g);
         invite(n, g);
+        node_cut_tick(n, g);
     }
 }

@@ -20,6 +20,8 @@ struct job {
     const struct store_batch *batch;
     struct segments_ticket segments;
     struct log_ticket log;
+    struct blob_ticket blob;
+    struct rows_ticket rows;
 };
 
 /* One producer, one consumer; slots are pointers to heap objects. */
@@ -116,6 +118,13 @@ static void run_job(struct worker *w, struct job *job, struct job_done *d)
     case JOB_LOG:
         store_read_log(w->reader, &job->log, &d->log);
         d->payload = payload_blob(&d->log.payload);
+        break;
+    case JOB_BLOB:
+        store_read_blob(w->reader, &job->blob, &d->state);
+        break;
+    case JOB_ROWS:
+        store_read_rows(w->reader, &job->rows, &d->rows);
+        d->payload = payload_blob(&d->rows.payload);
         break;
     case JOB_SPACE:
         d->err = store_space(w->owner->store, &d->space);
@@ -256,6 +265,20 @@ void workers_read_log(struct workers *w, uint64_t ticket,
     give(next_reader(w), &job);
 }
 
+void workers_read_blob(struct workers *w, uint64_t ticket,
+                       const struct blob_ticket *blob)
+{
+    struct job job = {.kind = JOB_BLOB, .ticket = ticket, .blob = *blob};
+    give(next_reader(w), &job);
+}
+
+void workers_read_rows(struct workers *w, uint64_t ticket,
+                       const struct rows_ticket *rows)
+{
+    struct job job = {.kind = JOB_ROWS, .ticket = ticket, .rows = *rows};
+    give(next_reader(w), &job);
+}
+
 void workers_space(struct workers *w)
 {
     struct job job = {.kind = JOB_SPACE};
@@ -287,6 +310,8 @@ void workers_free_done(struct job_done *d)
 {
     store_segments_free(&d->segments);
     store_log_free(&d->log);
+    store_blob_free(&d->state);
+    store_rows_free(&d->rows);
     if (d->payload != NULL)
         blob_unref(d->payload);
     *d = (struct job_done){0};

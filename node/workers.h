@@ -16,7 +16,14 @@
 
 struct workers;
 
-enum job_kind { JOB_COMMIT, JOB_SEGMENTS, JOB_LOG, JOB_SPACE };
+enum job_kind {
+    JOB_COMMIT,
+    JOB_SEGMENTS,
+    JOB_LOG,
+    JOB_BLOB,
+    JOB_ROWS,
+    JOB_SPACE
+};
 
 /* What comes back. */
 struct job_done {
@@ -24,9 +31,11 @@ struct job_done {
     enum err err;           /* COMMIT, SPACE */
     struct store_done done; /* COMMIT */
     struct store_space space;
-    uint64_t ticket;                 /* SEGMENTS, LOG */
+    uint64_t ticket;                 /* of reads */
     struct segments_result segments; /* its payload has moved to the blob */
     struct log_result log;
+    struct blob_result state;
+    struct rows_result rows;
     struct blob *payload; /* one reference, the caller's; NULL if empty */
 };
 
@@ -43,6 +52,10 @@ void workers_read(struct workers *w, uint64_t ticket,
 /* The ticket's runs are borrowed until it comes back. */
 void workers_read_log(struct workers *w, uint64_t ticket,
                       const struct log_ticket *log);
+void workers_read_blob(struct workers *w, uint64_t ticket,
+                       const struct blob_ticket *blob);
+void workers_read_rows(struct workers *w, uint64_t ticket,
+                       const struct rows_ticket *rows);
 void workers_space(struct workers *w);
 
 /* Readable when something has come back. */

@@ -52,7 +52,7 @@
 #define MESSAGE_BYTES_MAX          (1 * MIB + 64 * KIB)
 #define ZMQ_MESSAGE_BYTES_MAX      (MESSAGE_BYTES_MAX + 64u)
 #define LANE_WINDOW_ENTRIES_BYTES  (8 * MIB)
-#define LANE_WINDOW_TRANSFER_BYTES (1 * MIB)
+#define LANE_WINDOW_TRANSFER_BYTES (2 * MIB)
 #define GROUP_SHARE_BYTES          (256 * KIB) /* of one message, unless alone */
 #define CLIENT_CREDIT_BYTES        (1 * MIB)
 #define CLIENT_CREDIT_COMMANDS     256u /* at first, and of a busy node */
@@ -63,8 +63,9 @@
 #define SWIM_META_BYTES_MAX        64u
 
 /* ---- sockets (HWMs count messages, per connection) --------------------- */
-#define PEER_HWM            256u /* control and entries */
-#define TRANSFER_HWM        4u
+#define PEER_HWM 256u /* control and entries */
+/* Of a pipe of libzmq only half counts (see CLIENT_HWM). */
+#define TRANSFER_HWM        8u
 #define CLIENT_RECEIVE_HWM  4u
 #define CLIENT_REQUESTS_MAX 64u /* unanswered, at one node */
 /* Their queue, and that of their answers. A pipe of libzmq hears that messages
@@ -104,6 +105,18 @@
 #define FULL_PERCENT                92u /* past this appends get NO_SPACE */
 #define FULL_REPLICAS_PERCENT       85u /* past this no new replicas */
 #define FREE_BYTES_MIN              ((uint64_t)256 * MIB)
+
+/* ---- logs and transfer ------------------------------------------------- */
+#define LOG_KEEP_ENTRIES 65536u     /* of each group, stored as applied ... */
+#define LOG_KEEP_BYTES   (16 * MIB) /* ... or so much of manifests */
+#define LOG_PINNED_TIMES 16u   /* as many are kept for who is being installed */
+#define LOG_CUT_ENTRIES  1024u /* cut by one command */
+#define INSTALLS_MAX     4u    /* that ask at a time, of a node */
+#define GIVINGS_MAX      8u    /* blobs that a source holds */
+#define BLOB_BYTES_MAX   (128 * MIB) /* the mutable rows of a group */
+#define BLOB_PIECE_BYTES (256 * KIB) /* one answer, one command */
+#define ROWS_BYTES       (256 * KIB) /* one answer, unless one row is larger */
+#define REPAIR_RATE      (64 * MIB)  /* bytes a second, of a node */
 
 /* ---- times ------------------------------------------------------------- */
 #define HEARTBEAT_MS       100u

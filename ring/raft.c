@@ -153,6 +153,16 @@ size_t raft_trim_cache(struct raft *r, size_t bytes)
     return r->log.cache_bytes;
 }
 
+void raft_set_floor(struct raft *r, uint64_t index)
+{
+    r->floor = max_u64(r->floor, index);
+}
+
+uint64_t raft_floor(const struct raft *r)
+{
+    return r->floor;
+}
+
 void raft_cut(struct raft *r, uint64_t base)
 {
     ASSERT(base <= r->applied); /* T24 */

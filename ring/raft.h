@@ -103,7 +103,7 @@ enum raft_msg_kind {
  *                         follower's last entry at or below prev whose term is
  *                         at most prev_term. Both: the newest round seen
  *   HEARTBEAT             commit = min(commit, match of the follower) (S11),
- *                         round
+ *                         round, floor: logs may be cut up to here (T23)
  *   HEARTBEAT_REPLY       round echoed; match = own durable index: of a log
  *                         that may differ, so it never counts; but it is not
  *                         below what was acknowledged to this leader (S6D)
@@ -122,6 +122,7 @@ struct raft_msg {
     uint64_t match;
     uint64_t hint_index, hint_term;
     uint64_t round; /* numbered per group and term (S31) */
+    uint64_t floor;
     struct item **items;
     uint32_t item_count;
 };
@@ -156,6 +157,7 @@ struct raft_progress {
     uint64_t match; /* acknowledged in this term */
     bool is_lost;   /* its disk has less than it acknowledged (S6D): it counts
                        for nothing and is to be removed */
+    bool is_behind; /* what it lacks is cut: no log can bring it up */
     uint64_t next;
     bool is_probing;         /* one append at a time until it matches */
     uint64_t heard_ms;       /* last valid reply */
@@ -302,6 +304,11 @@ size_t raft_followers(const struct raft *r, const struct raft_progress **out);
 struct item *raft_cached(const struct raft *r, uint64_t index);
 /* 0 if the index is outside of [base, last]. */
 uint64_t raft_term_at(const struct raft *r, uint64_t index);
+/* The index up to which logs of this group may be cut, as far as is needed by
+ * others: the leader's word, which its heartbeats bring to all (T23). It never
+ * falls. */
+void raft_set_floor(struct raft *r, uint64_t index);
+uint64_t raft_floor(const struct raft *r);
 /* The owner has applied up to here. Items at or below, durable, and matched
  * by all live followers, may leave the cache. */
 void raft_applied(struct raft *r, uint64_t index);

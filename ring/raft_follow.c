@@ -152,6 +152,7 @@ void raft_follow_heartbeat(struct raft *r, const struct raft_msg *msg)
     uint64_t commit = min_u64(msg->commit, r->log.last_index);
     if (commit > r->commit)
         raft_commit_to(r, commit);
+    raft_set_floor(r, min_u64(msg->floor, r->commit));
     raft_post(r, &(struct raft_msg){
                      .kind = RAFT_HEARTBEAT_REPLY,
                      .to = msg->from,

@@ -58,6 +58,7 @@ struct raft {
     struct raft_log log;
     uint64_t commit; /* in memory only; starts at the stored applied */
     uint64_t applied;
+    uint64_t floor; /* logs may be cut up to here */
 
     /* standing for election */
     uint64_t timer_from_ms; /* when it began to wait */

@@ -421,6 +421,7 @@ static void granted(struct raft *r, struct raft_progress *p, uint64_t match)
         return;
     p->is_probing = false;
     p->is_waiting = false;
+    p->is_behind = false;
     if (match > p->match) {
         p->match = match;
         p->match_round = r->round;
@@ -445,8 +446,10 @@ static void refused(struct raft *r, struct raft_progress *p,
     uint64_t at = raft_log_find(&r->log, msg->hint_index, msg->hint_term);
     at = min_u64(at, msg->prev_index - 1); /* onwards, whatever the hint */
     if (at == base &&
-        (msg->hint_index < base || msg->hint_term < r->log.base_term))
+        (msg->hint_index < base || msg->hint_term < r->log.base_term)) {
         at = base > 0 ? base - 1 : 0; /* what it lacks is cut */
+        p->is_behind = base > 0;
+    }
     probe_from(p, max_u64(at, p->match) + 1);
 }
 
@@ -493,7 +496,8 @@ bool raft_lead_pop_heartbeat(struct raft *r, struct raft_effect *out)
                     .to = p->replica,
                     .term = r->hard.term,
                     .commit = commit,
-                    .round = r->round},
+                    .round = r->round,
+                    .floor = r->floor},
         };
         return true;
     }

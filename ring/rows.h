@@ -102,6 +102,13 @@ NODISCARD enum err run_row_read(struct span key, struct span value,
 bool run_row_segment(const struct run_row *row, uint32_t i,
                      struct run_segment *out);
 
+/* A place among the rows of the index, in key order: where a transfer goes on,
+ * at the first row that is not below it. */
+struct row_cursor {
+    struct position stream;
+    uint64_t seq;
+};
+
 /* ---- runs on their way to another replica ------------------------------ */
 
 /* Rows of the index in key order, with the payload of the runs that they

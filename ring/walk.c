@@ -76,6 +76,24 @@ static bool remove_lost(const struct walk_view *v, struct walk_step *out)
     return false;
 }
 
+/* S2: one at a time, and only with nobody on the way in, so that the voters are
+ * never more than one short. It was part of no quorum that committed what is
+ * cut, so the quorum that is left is no smaller than those were. */
+static bool remove_behind(const struct walk_view *v, const struct tally *t,
+                          struct walk_step *out)
+{
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (!v->replicas[i].is_behind || !v->replicas[i].is_live ||
+            (m->is_voter && t->wanted_learners > 0))
+            continue;
+        *out =
+            step_of(WALK_REMOVE, m->replica, "it is behind the cut of the log");
+        return true;
+    }
+    return false;
+}
+
 /* A node of the row that has no replica yet becomes a learner. */
 static bool add(const struct walk_view *v, struct walk_step *out)
 {
@@ -253,7 +271,7 @@ struct walk_step walk_next(const struct walk_view *v)
     /* Nobody is eligible: whoever is there stays (S2). */
     if (v->row_count == 0)
         return (struct walk_step){.kind = WALK_DONE};
-    if (remove_lost(v, &step) || add(v, &step))
+    if (remove_lost(v, &step) || add(v, &step) || remove_behind(v, &t, &step))
         return step;
     if (remove_dead(v, &t, &step))
         return step;

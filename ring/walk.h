@@ -6,6 +6,10 @@
  *
  *   lost its log ......... REMOVE at once: it counts for nothing, and its node
  *                          comes back as a new replica, from nothing (S6D)
+ *   behind the cut ....... REMOVE, one at a time: no log can bring it up, it
+ *                          acknowledges nothing, and its node comes back as a
+ *                          new replica, by transfer. (Never in place: there is
+ *                          no old state to install over, S17, T2)
  *   missing node ......... ADD a learner; it catches up by log
  *   caught-up learner .... PROMOTE (in pairs where one or two voters would
  *                          be left in a row of three or more, T16)
@@ -40,6 +44,7 @@ struct walk_replica {
     bool is_calm;    /* may be given leadership (L3) */
     bool is_lost;    /* has less on disk than it acknowledged (S6D) */
     bool is_out;     /* the ring has given it up: its node is out, or left */
+    bool is_behind;  /* what it lacks is cut from the leader's log */
 };
 
 struct walk_view {

@@ -46,13 +46,6 @@ struct store_folder {
     uint64_t boot;       /* of the last start; 0: never started */
 };
 
-/* Where a transfer of index rows goes on: at the first row that is not below
- * it. */
-struct store_cursor {
-    struct position stream;
-    uint64_t seq;
-};
-
 /* A replica as stored; `raft` borrows from the store for the call. */
 struct store_replica {
     uint32_t group;
@@ -69,7 +62,7 @@ struct store_replica {
      * acknowledge or serve. With the blob whole, raft has base = applied = its
      * index, and the configuration there; before it, base is 0. */
     bool is_installing;
-    struct store_cursor cursor; /* rows of the index are there up to it */
+    struct row_cursor cursor; /* rows of the index are there up to it */
     uint64_t moved_bytes;
 };
 
@@ -163,7 +156,7 @@ struct store_command {
     bool is_installing;          /* CREATE */
     const struct config *config; /* BLOB; borrowed */
     struct slice payload;        /* ROWS; size 0: none */
-    struct store_cursor cursor;  /* ROWS */
+    struct row_cursor cursor;    /* ROWS */
 };
 
 struct store_batch {
@@ -288,7 +281,7 @@ void store_blob_free(struct blob_result *r);
 struct rows_ticket {
     uint32_t group;
     uint32_t incarnation;
-    struct store_cursor from;
+    struct row_cursor from;
     uint64_t index;
     uint32_t bytes_max;
     uint64_t least_txn;
@@ -301,6 +294,7 @@ struct rows_result {
     uint32_t count;
     struct buf rows; /* ring/rows.h: moved rows */
     struct buf payload;
+    uint32_t payload_bytes;
 };
 void store_rows_free(struct rows_result *r);
 

@@ -290,7 +290,7 @@ static enum err apply_installed(struct store_held *h)
     if (!h->view.is_installing || h->view.raft.base_index == 0)
         return ERR_DAMAGED;
     h->view.is_installing = false;
-    h->view.cursor = (struct store_cursor){0};
+    h->view.cursor = (struct row_cursor){0};
     h->view.moved_bytes = 0;
     return ERR_OK;
 }

@@ -161,7 +161,7 @@ static enum err payload(void *ctx, struct store_place place, struct position at,
 }
 
 static enum err next_index_row(void *ctx, struct store_place place,
-                               struct store_cursor from, struct span *key,
+                               struct row_cursor from, struct span *key,
                                struct span *value)
 {
     struct lmdb_reader *r = ctx;

@@ -502,7 +502,7 @@ static enum err index_row(void *ctx, struct store_place place,
 }
 
 static enum err next_index_row(void *ctx, struct store_place place,
-                               struct store_cursor from, struct span *key,
+                               struct row_cursor from, struct span *key,
                                struct span *value)
 {
     const struct model *m = ctx;

@@ -335,7 +335,7 @@ struct moving {
     const struct rows_ticket *ticket;
     struct rows_result *out;
     struct store_place place;
-    struct store_cursor cursor;
+    struct row_cursor cursor;
     struct position run; /* the newest whose bytes are in the result */
 };
 
@@ -400,8 +400,7 @@ static enum err move_next(struct moving *m, bool *is_full)
     *is_full = m->out->count > 0 && size > m->ticket->bytes_max;
     if (err == ERR_OK && !*is_full) {
         err = move_row(m, span_of(kept_key, RUN_KEY_BYTES), copy, &row, bytes);
-        m->cursor =
-            (struct store_cursor){row.stream, row.first_seq + row.count};
+        m->cursor = (struct row_cursor){row.stream, row.first_seq + row.count};
     }
     mem_free(kept);
     return err;
@@ -434,5 +433,6 @@ void store_read_rows_from(const struct store_source *source,
         err = ERR_CORRUPT;
     if (err != ERR_OK)
         store_rows_free(out);
+    out->payload_bytes = (uint32_t)out->payload.size;
     out->err = err;
 }

@@ -32,7 +32,7 @@ struct store_source {
                         struct store_applied_row *out);
     /* The first index row at or behind the cursor, of any stream. */
     enum err (*next_index_row)(void *ctx, struct store_place place,
-                               struct store_cursor from, struct span *key,
+                               struct row_cursor from, struct span *key,
                                struct span *value);
     /* The size of the run at a position; NOT_FOUND: it has no bytes. */
     enum err (*run_bytes)(void *ctx, struct store_place place,

@@ -129,7 +129,7 @@ struct store_replica_row {
     struct span quarantine; /* borrowed */
 };
 struct store_install_row {
-    struct store_cursor cursor;
+    struct row_cursor cursor;
     uint64_t moved_bytes;
 };
 struct store_applied_row {

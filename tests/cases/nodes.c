@@ -287,6 +287,8 @@ static bool do_effect(struct nodes_machine *m, const struct node_effect *e)
         break;
     case NODE_DO_READ:
     case NODE_DO_READ_LOG:
+    case NODE_DO_READ_BLOB:
+    case NODE_DO_READ_ROWS:
         order_read(m, e);
         break;
     case NODE_DO_STOP:
@@ -335,24 +337,41 @@ static void commit(struct nodes_machine *m)
     wake(m);
 }
 
+/* A copy with a handle; 0: of nothing. */
+static uint64_t keep(struct nodes_machine *m, const struct buf *payload)
+{
+    if (payload->size == 0)
+        return 0;
+    return buffers_add(&m->buffers, mem_copy(payload->data, payload->size),
+                       payload->size);
+}
+
 static void read(struct nodes_machine *m, struct nodes_read *r)
 {
     struct segments_result segments = {0};
     struct log_result log = {0};
-    bool is_log = r->effect.kind == NODE_DO_READ_LOG;
-    if (is_log)
-        store_read_log(m->reader, &r->effect.log, &log);
-    else
-        store_read_segments(m->reader, &r->effect.segments, &segments);
-    struct buf *payload = is_log ? &log.payload : &segments.payload;
+    struct blob_result blob = {0};
+    struct rows_result rows = {0};
+    const struct node_effect *e = &r->effect;
     uint64_t handle = 0;
-    if (payload->size > 0)
-        handle = buffers_add(
-            &m->buffers, mem_copy(payload->data, payload->size), payload->size);
-    if (is_log)
-        node_log_done(m->node, r->effect.ticket, &log, handle);
-    else
-        node_read_done(m->node, r->effect.ticket, &segments, handle);
+    if (e->kind == NODE_DO_READ_LOG) {
+        store_read_log(m->reader, &e->log, &log);
+        handle = keep(m, &log.payload);
+        node_log_done(m->node, e->ticket, &log, handle);
+    } else if (e->kind == NODE_DO_READ_BLOB) {
+        store_read_blob(m->reader, &e->blob, &blob);
+        node_blob_done(m->node, e->ticket, &blob);
+    } else if (e->kind == NODE_DO_READ_ROWS) {
+        store_read_rows(m->reader, &e->rows, &rows);
+        handle = keep(m, &rows.payload);
+        node_rows_done(m->node, e->ticket, &rows, handle);
+    } else {
+        store_read_segments(m->reader, &e->segments, &segments);
+        handle = keep(m, &segments.payload);
+        node_read_done(m->node, e->ticket, &segments, handle);
+    }
+    store_blob_free(&blob);
+    store_rows_free(&rows);
     store_segments_free(&segments);
     store_log_free(&log);
     wake(m);

@@ -197,6 +197,7 @@ void host_start(struct host *h)
         .nonce = rng_next(&w->rng),
         .seed = rng_next(&w->rng),
         .timing = w->plan.timing,
+        .log_keep_entries = w->plan.log_keep_entries,
         .version = "sim",
         .peer_address = h->peer_address,
         .is_recording_trace = w->cfg.is_traced,
@@ -229,6 +230,8 @@ void host_drop_read(struct host_read *r)
     buf_free(&r->segments.rows);
     store_segments_free(&r->segments_result);
     store_log_free(&r->log_result);
+    store_blob_free(&r->blob_result);
+    store_rows_free(&r->rows_result);
     mem_free(r);
 }
 
@@ -368,6 +371,8 @@ static void packet_arrives(struct host *h, const struct event *e)
     if (i->kind == INPUT_USER && wire_read(message, &in) == ERR_OK &&
         wire_request_read(&in, &r) == ERR_OK && r.op == OP_COMMANDS)
         i->is_corrupt = wire_commands_verify(&in, &r) != ERR_OK;
+    i->is_lost = i->kind == INPUT_PEER && wire_read(message, &in) == ERR_OK &&
+                 in.header.kind == WIRE_PEER_TRANSFER && !wire_rows_verify(&in);
     i->handle = buffers_add(&h->buffers, data, size);
 }
 
@@ -379,9 +384,15 @@ static void read_runs(struct host *h, struct host_read *r)
         h->has_bad_sector = false;
         h->has_failed_read = true;
         r->segments_result.err = r->log_result.err = ERR_IO;
-    } else if (r->is_log) {
+        r->blob_result.err = r->rows_result.err = ERR_IO;
+    } else if (r->kind == NODE_DO_READ_LOG) {
         store_read_log(h->reader, &r->log, &r->log_result);
         payload = &r->log_result.payload;
+    } else if (r->kind == NODE_DO_READ_BLOB) {
+        store_read_blob(h->reader, &r->blob, &r->blob_result);
+    } else if (r->kind == NODE_DO_READ_ROWS) {
+        store_read_rows(h->reader, &r->rows, &r->rows_result);
+        payload = &r->rows_result.payload;
     } else {
         store_read_segments(h->reader, &r->segments, &r->segments_result);
     }
@@ -530,15 +541,15 @@ static void begin_commit(struct host *h, const struct node_effect *e)
     world_at(h->w, draw_commit(h), EVENT_DISK, h->index, h->life, 0, NULL);
 }
 
-static void begin_read(struct host *h, const struct node_effect *e, bool is_log)
+static void begin_read(struct host *h, const struct node_effect *e)
 {
     struct host_read *r = mem_alloc(sizeof *r);
     r->ticket = e->ticket;
-    r->is_log = is_log;
-    if (is_log)
-        r->log = e->log;
-    else
-        r->segments = e->segments;
+    r->kind = e->kind;
+    r->log = e->log;
+    r->segments = e->segments;
+    r->blob = e->blob;
+    r->rows = e->rows;
     world_at(h->w, world_draw(h->w, h->w->plan.read_us), EVENT_READ, h->index,
              h->life, 0, r);
 }
@@ -563,7 +574,9 @@ static void do_effect(struct host *h, const struct node_effect *e)
         return;
     case NODE_DO_READ:
     case NODE_DO_READ_LOG:
-        begin_read(h, e, e->kind == NODE_DO_READ_LOG);
+    case NODE_DO_READ_BLOB:
+    case NODE_DO_READ_ROWS:
+        begin_read(h, e);
         return;
     case NODE_DO_PEER:
     case NODE_DO_PEER_GONE:
@@ -592,6 +605,18 @@ static void do_effect(struct host *h, const struct node_effect *e)
 
 /* ---- a turn ------------------------------------------------------------ */
 
+static void read_done(struct host *h, const struct host_read *r)
+{
+    if (r->kind == NODE_DO_READ_LOG)
+        node_log_done(h->node, r->ticket, &r->log_result, r->payload);
+    else if (r->kind == NODE_DO_READ_BLOB)
+        node_blob_done(h->node, r->ticket, &r->blob_result);
+    else if (r->kind == NODE_DO_READ_ROWS)
+        node_rows_done(h->node, r->ticket, &r->rows_result, r->payload);
+    else
+        node_read_done(h->node, r->ticket, &r->segments_result, r->payload);
+}
+
 static void feed(struct host *h, struct input *i)
 {
     struct span message = {0};
@@ -599,6 +624,8 @@ static void feed(struct host *h, struct input *i)
         message = buffers_span(&h->buffers, i->handle);
     switch (i->kind) {
     case INPUT_PEER:
+        if (i->is_lost) /* as node/loop.c has it */
+            return;
         watch_feeds(h->w->watch, h, message);
         node_recv_peer(h->node, message, i->handle, NULL);
         watch_fed(h->w->watch, h);
@@ -613,12 +640,7 @@ static void feed(struct host *h, struct input *i)
         node_committed(h->node, &h->done);
         return;
     case INPUT_READ:
-        if (i->read->is_log)
-            node_log_done(h->node, i->read->ticket, &i->read->log_result,
-                          i->read->payload);
-        else
-            node_read_done(h->node, i->read->ticket, &i->read->segments_result,
-                           i->read->payload);
+        read_done(h, i->read);
         return;
     }
 }

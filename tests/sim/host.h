@@ -14,11 +14,15 @@ enum input_kind { INPUT_PEER, INPUT_USER, INPUT_COMMITTED, INPUT_READ };
 
 struct host_read {
     uint64_t ticket;
-    bool is_log;
+    enum node_effect_kind kind; /* NODE_DO_READ... */
     struct segments_ticket segments;
     struct log_ticket log;
     struct segments_result segments_result;
     struct log_result log_result;
+    struct blob_ticket blob;
+    struct rows_ticket rows;
+    struct blob_result blob_result;
+    struct rows_result rows_result;
     uint64_t payload;
 };
 
@@ -27,6 +31,7 @@ struct input {
     uint64_t handle; /* the message */
     uint64_t connection;
     bool is_corrupt;
+    bool is_lost;
     struct host_read *read;
 };
 

@@ -29,6 +29,7 @@ static void draw_processes(struct plan *p, struct rng *r)
     p->slow_ms = between(r, 20, 900);
     p->read_us = between(r, 50, 30000);
     p->skew_ms = between(r, 1, 3600000);
+    p->log_keep_entries = rng_chance(r, 800) ? between(r, 4, 120) : 0;
 }
 
 static void draw_faults(struct plan *p, struct rng *r)

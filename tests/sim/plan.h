@@ -34,7 +34,8 @@ struct plan {
     uint32_t slow_per_mille; /* commits that take up to slow_ms */
     uint32_t slow_ms;
     uint32_t read_us;
-    uint32_t skew_ms; /* of wall clocks, either way */
+    uint32_t skew_ms;          /* of wall clocks, either way */
+    uint32_t log_keep_entries; /* the rest is cut; 0: as in production */
     /* faults */
     uint32_t crashes, partitions, troubles, pauses, mishaps, changes;
     uint32_t isolations_percent;

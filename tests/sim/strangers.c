@@ -232,6 +232,7 @@ bool strangers_is_void(struct strangers *s, const struct host *h,
 {
     struct world *w = s->w;
     struct wire_in in;
+    enum wire_lane lane;
     const struct wire_header *m = &in.header;
     if (wire_read(message, &in) != ERR_OK)
         return true;
@@ -239,8 +240,8 @@ bool strangers_is_void(struct strangers *s, const struct host *h,
         return is_void_request(w, h, m);
     const struct host *from = host_of(w, m->from);
     if (from == NULL || !id_equal(m->cluster, w->cluster) ||
-        !id_equal(m->to, h->id) ||
-        (m->kind != WIRE_PEER_CONTROL && m->kind != WIRE_PEER_ENTRIES))
+        !id_equal(m->to, h->id) || !wire_kind_lane(m->kind, &lane) ||
+        (lane == LANE_TRANSFER && !wire_rows_verify(&in)))
         return true;
     for (uint32_t i = 0; s->lives[h->index] != h->life && i < HOSTS_MAX; i++)
         s->heard[h->index][i] = watch_boot_seen(w->watch, h, i); /* S6C */

@@ -125,8 +125,13 @@ static void check_matches(struct watch *a, struct host *h, uint32_t group,
         uint64_t match = p[i].match;
         if (match == 0)
             continue;
+        /* Below the base its log has no terms: there it is the committed one.
+         */
         const struct variant *v =
-            watch_variant(&a->groups[group], match, raft_term_at(r, match));
+            match < raft_base(r)
+                ? watch_slot(&a->groups[group], match)->committed
+                : watch_variant(&a->groups[group], match,
+                                raft_term_at(r, match));
         MUST_HOLD(a->w, S4, v != NULL && watch_was_durable(v, p[i].replica),
                   "n%u, leader of group %u in term %llu, believes that "
                   "%s+%llu has entry %llu of term %llu",
@@ -143,7 +148,7 @@ static bool has_lost_one(const struct raft *r)
     size_t count = raft_followers(r, &p);
     bool has = false;
     for (size_t i = 0; i < count; i++)
-        has = has || p[i].is_lost;
+        has = has || p[i].is_lost || p[i].is_behind;
     return has;
 }
 

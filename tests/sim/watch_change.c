@@ -184,6 +184,15 @@ static void check_lost(struct watch *a, struct host *h, uint32_t group,
         bool is_whole = d->is_there && d->added == p[i].replica.added &&
                         (acked->term != raft_term(r) ||
                          acked->added != d->added || acked->match <= d->count);
+        /* What is cut from the leader's log is not on its disk. */
+        uint64_t base = raft_base(r);
+        bool is_short = base == 0 || !d->is_there ||
+                        d->added != p[i].replica.added || d->count < base ||
+                        d->entries[base - 1]->term != raft_term_at(r, base);
+        MUST_HOLD(a->w, S2, !p[i].is_behind || (base > 0 && is_short),
+                  "n%u, leader of group %u, believes that n%u is behind its "
+                  "log, which begins behind %llu; its disk ends at %zu",
+                  h->index + 1, group, other->index + 1, ull(base), d->count);
         MUST_HOLD(a->w, T15C, !p[i].is_lost || !is_whole,
                   "n%u, leader of group %u, believes that n%u has lost what it "
                   "acknowledged; its disk ends at %zu, it acknowledged %llu",

@@ -255,9 +255,16 @@ static bool has_quorum(const struct watch *a, uint32_t group,
 {
     uint32_t hosts = *(const uint32_t *)ctx;
     uint32_t voters = config_voters(c), among = 0;
+    uint64_t base = 0; /* who has less, no log of theirs can bring up */
     for (uint32_t i = 0; i < c->count; i++) {
         const struct host *h = host_of(a->w, c->members[i].replica.node);
-        among += c->members[i].is_voter && (hosts >> h->index & 1);
+        if (hosts >> h->index & 1)
+            base = max_u64(base, a->hosts[h->index].disks[group].base);
+    }
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct host *h = host_of(a->w, c->members[i].replica.node);
+        among += c->members[i].is_voter && (hosts >> h->index & 1) &&
+                 a->hosts[h->index].disks[group].count >= base;
     }
     bool may_write = group == 0 || voters >= record_majority(a->w->plan.copies);
     return among > voters / 2 && may_write;

@@ -164,6 +164,7 @@ static void created(struct watch *a, struct host *h,
     d->incarnation = c->incarnation;
     d->added = d->added_most = c->added;
     d->is_installing = c->is_installing;
+    d->base = 0;
     d->hard = (struct raft_hard_state){0};
     d->count = 0;
     d->stored = 0;
@@ -177,6 +178,7 @@ static void cut(struct watch *a, struct host *h, const struct store_command *c)
               "n%u cuts the log of group %u at %llu, its stored state is that "
               "of entry %llu",
               h->index + 1, c->group, ull(c->index), ull(d->stored));
+    d->base = c->index;
     a->w->totals.cuts++;
 }
 
@@ -208,6 +210,7 @@ static void installed(struct watch *a, struct host *h, uint32_t group)
               "n%u takes group %u for installed without a blob", h->index + 1,
               group);
     d->is_installing = false;
+    d->base = d->stored;
     if (d->stored > d->capacity) {
         d->capacity = d->stored;
         d->entries = mem_resize(d->entries, d->capacity * sizeof *d->entries);

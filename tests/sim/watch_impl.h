@@ -68,6 +68,7 @@ struct group_watch {
 struct disk {
     bool is_there;
     bool is_installing; /* and no replica yet */
+    uint64_t base;      /* the last entry that is cut */
     uint32_t incarnation;
     uint64_t added;
     uint64_t added_most; /* of all that there ever was here */

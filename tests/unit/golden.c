@@ -459,6 +459,7 @@ void golden_control_frames(struct frame f[GOLDEN_CONTROL_FRAMES])
     f[5] = golden_raft_frame(RAFT_HEARTBEAT);
     f[5].msg.commit = 90;
     f[5].msg.round = 13;
+    f[5].msg.floor = 80;
     f[6] = golden_raft_frame(RAFT_HEARTBEAT_REPLY);
     f[6].msg.match = 91;
     f[6].msg.round = 13;
@@ -497,6 +498,49 @@ void golden_control_frames(struct frame f[GOLDEN_CONTROL_FRAMES])
     buf_free(&list);
     f[19] = (struct frame){.kind = FRAME_STANDING,
                            .bytes = span_of(standing, sizeof standing)};
+    f[20] = golden_group_frame(FRAME_BLOB_ASK);
+    f[20].transfer.index = 90;
+    f[20].transfer.offset = 7;
+    f[21] = golden_group_frame(FRAME_ROWS_ASK);
+    f[21].transfer.index = 90;
+    f[21].transfer.cursor = (struct row_cursor){{6, 1}, 4};
+    f[22] = golden_group_frame(FRAME_ROWS);
+    f[22].transfer = f[21].transfer;
+    f[22].transfer.err = ERR_NOT_FOUND;
+}
+
+/* A blob's only piece, and a row of the index with its run of five bytes. */
+static struct buf make_transfer(void)
+{
+    struct wire_out o = {0};
+    struct wire_header h = golden_header(WIRE_PEER_TRANSFER);
+    struct frame blob = golden_group_frame(FRAME_BLOB);
+    blob.transfer = (struct frame_transfer){.index = 90,
+                                            .term = 4,
+                                            .digest = {1, 2},
+                                            .config = golden_config(),
+                                            .total = 6};
+    blob.bytes = span_str("images");
+    struct run_segment segment = {.size = 5,
+                                  .algorithm = CHECKSUM_XXH3_128,
+                                  .checksum = hash128(span_str("hello"))};
+    struct run_row row = {.entry_index = 9, .ordinal = 3, .count = 1};
+    uint8_t key[RUN_KEY_BYTES];
+    struct buf value = {0}, rows = {0};
+    run_key((struct position){6, 1}, 4, key);
+    run_row_write(&row, &segment, &value);
+    moved_row_put(&rows, span_of(key, sizeof key), span_buf(&value), 5);
+    struct frame f = golden_group_frame(FRAME_ROWS);
+    f.transfer.index = 90;
+    f.transfer.cursor = (struct row_cursor){{6, 1}, 4};
+    f.bytes = span_buf(&rows);
+    f.payload = (struct slice){1, 0, 5};
+    wire_begin(&o, &h);
+    wire_frame_write(&o, &blob);
+    wire_frame_write(&o, &f);
+    buf_free(&value);
+    buf_free(&rows);
+    return golden_message(&o, span_str("hello"));
 }
 
 static struct buf make_control(void)
@@ -600,6 +644,7 @@ const struct golden golden_all[GOLDEN_COUNT] = {
     {"status-request", make_status_request},
     {"status-response", make_status_response},
     {"peer-control", make_control},
+    {"peer-transfer", make_transfer},
     {"peer-entries", make_entries},
 };
 

@@ -12,7 +12,7 @@ struct golden {
     const char *name; /* of the vector */
     struct buf (*build)(void);
 };
-#define GOLDEN_COUNT 21u
+#define GOLDEN_COUNT 22u
 extern const struct golden golden_all[GOLDEN_COUNT];
 /* Fails the test if there is none of that name. */
 struct buf golden_build(const char *name);
@@ -40,7 +40,7 @@ struct config golden_config(void);
 struct frame golden_raft_frame(enum raft_msg_kind kind);
 struct frame golden_group_frame(enum frame_kind kind);
 /* One of each kind but APPEND. */
-#define GOLDEN_CONTROL_FRAMES 20u
+#define GOLDEN_CONTROL_FRAMES 23u
 void golden_control_frames(struct frame f[GOLDEN_CONTROL_FRAMES]);
 
 #endif

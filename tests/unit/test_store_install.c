@@ -223,8 +223,8 @@ static enum err put_blob(struct rig *r)
 }
 
 /* The next rows of the source, of both stores the same. */
-static enum err read_rows(struct rig *r, struct store_cursor from,
-                          uint64_t index, struct rows_result *out)
+static enum err read_rows(struct rig *r, struct row_cursor from, uint64_t index,
+                          struct rows_result *out)
 {
     struct rows_ticket t = {.group = SOURCE,
                             .incarnation = 1,
@@ -252,7 +252,7 @@ static uint64_t keep_bytes(struct rig *r, struct span s)
 }
 
 /* One answer's worth; false: there is no more. */
-static bool move_rows(struct rig *r, struct store_cursor *cursor)
+static bool move_rows(struct rig *r, struct row_cursor *cursor)
 {
     struct rows_result rows;
     assert_int_equal(read_rows(r, *cursor, r->blob.index, &rows), ERR_OK);
@@ -264,7 +264,7 @@ static bool move_rows(struct rig *r, struct store_cursor *cursor)
     moved_begin(&it, span_buf(&rows.rows));
     while (moved_next(&it, &m))
         *cursor =
-            (struct store_cursor){m.row.stream, m.row.first_seq + m.row.count};
+            (struct row_cursor){m.row.stream, m.row.first_seq + m.row.count};
     struct store_command c = of(r, STORE_ROWS, TARGET);
     c.bytes = span_buf(&rows.rows);
     if (rows.payload.size > 0)
@@ -278,7 +278,7 @@ static bool move_rows(struct rig *r, struct store_cursor *cursor)
 
 static void install(struct rig *r)
 {
-    struct store_cursor cursor = {0};
+    struct row_cursor cursor = {0};
     drop_founded(r);
     assert_int_equal(create(r, 2), ERR_OK);
     read_blob(r);
@@ -425,7 +425,7 @@ static void entries_behind_the_blob_come_by_log(void **state)
     assert_int_equal(r->blob.index, 6);
     store_to(r, 8); /* the source goes on meanwhile */
     assert_int_equal(put_blob(r), ERR_OK);
-    struct store_cursor cursor = {0};
+    struct row_cursor cursor = {0};
     while (move_rows(r, &cursor))
         continue;
     assert_int_equal(commit(r, of(r, STORE_INSTALLED, TARGET)), ERR_OK);
@@ -442,9 +442,9 @@ static void a_source_that_lags_has_no_rows(void **state)
     struct rows_result out;
     fill(r);
     store_to(r, 6);
-    assert_int_equal(read_rows(r, (struct store_cursor){0}, 7, &out),
+    assert_int_equal(read_rows(r, (struct row_cursor){0}, 7, &out),
                      ERR_NOT_FOUND);
-    assert_int_equal(read_rows(r, (struct store_cursor){0}, 6, &out), ERR_OK);
+    assert_int_equal(read_rows(r, (struct row_cursor){0}, 6, &out), ERR_OK);
     assert_true(out.count > 0);
     store_rows_free(&out);
 }
@@ -452,7 +452,7 @@ static void a_source_that_lags_has_no_rows(void **state)
 static void an_install_goes_on_after_a_restart(void **state)
 {
     struct rig *r = *state;
-    struct store_cursor cursor = {0};
+    struct row_cursor cursor = {0};
     fill(r);
     store_to(r, 8);
     drop_founded(r);
@@ -462,7 +462,7 @@ static void an_install_goes_on_after_a_restart(void **state)
     assert_int_equal(put_blob(r), ERR_OK);
     assert_true(move_rows(r, &cursor));
     assert_true(load_says(r, "installing to 2.0:5"));
-    struct store_cursor again = {0}; /* the same rows may come twice */
+    struct row_cursor again = {0}; /* the same rows may come twice */
     while (move_rows(r, &again))
         continue;
     assert_int_equal(commit(r, of(r, STORE_INSTALLED, TARGET)), ERR_OK);
@@ -517,7 +517,7 @@ static void an_install_begins_anew_under_another_incarnation(void **state)
     sweep.count = 1000;
     assert_int_equal(commit(r, sweep), ERR_OK);
     assert_int_equal(put_blob(r), ERR_OK);
-    struct store_cursor cursor = {0};
+    struct row_cursor cursor = {0};
     while (move_rows(r, &cursor))
         continue;
     assert_int_equal(commit(r, of(r, STORE_INSTALLED, TARGET)), ERR_OK);
@@ -531,7 +531,7 @@ static void bytes_that_changed_on_the_way_are_seen(void **state)
     struct rows_result out;
     fill(r);
     store_to(r, 8);
-    assert_int_equal(read_rows(r, (struct store_cursor){0}, 8, &out), ERR_OK);
+    assert_int_equal(read_rows(r, (struct row_cursor){0}, 8, &out), ERR_OK);
     struct span rows = span_buf(&out.rows), payload = span_buf(&out.payload);
     assert_true(moved_verify(rows, payload));
     assert_false(moved_verify(rows, span_of(payload.data, payload.size - 1)));

@@ -34,7 +34,7 @@ static void draw(struct scene *s, const char *members, const char *row)
                 (struct replica){node_of(*at), 10 + i};
             s->config.members[i].is_voter = *at < 'a';
             s->replicas[i] =
-                (struct walk_replica){true, true, true, false, false};
+                (struct walk_replica){true, true, true, false, false, false};
             s->config.count++;
             continue;
         }
@@ -182,8 +182,8 @@ static void every_walk_of_healthy_nodes_arrives(void **state)
                     s.config = next;
                 }
                 for (uint32_t m = 0; m < REPLICAS_MAX; m++)
-                    s.replicas[m] =
-                        (struct walk_replica){true, true, true, false, false};
+                    s.replicas[m] = (struct walk_replica){true,  true,  true,
+                                                          false, false, false};
                 assert_true(config_voters(&s.config) >= least);
                 step = walk_next(&s.view);
             }

@@ -1,0 +1,272 @@
+/* node_give.c - replicas that come by transfer: the source's side. Any replica
+ * of a group gives to a member of its configuration: its state as of what it
+ * has stored (the blob, kept for a while so that its pieces are of one entry),
+ * and rows of its index with their payload. Each answer is read in one short
+ * transaction; segments' bytes pass by handle. */
+#include "node/node_impl.h"
+
+/* Answers under way for others. */
+#define GIVING_READS_MAX 64u
+#define GIVING_IDLE_MS   30000u
+
+/* ---- who asks ---------------------------------------------------------- */
+
+/* The group, if the asker is a member of it as far as is known here. */
+static struct group *asked_group(struct node *n, const struct peer *p,
+                                 const struct frame *f)
+{
+    struct group *g = node_group(n, f->group.group);
+    struct replica asker = {p->node, f->group.from_replica};
+    if (g == NULL || g->is_quarantined ||
+        !generation_equal(g->generation, f->group.generation) ||
+        g->self.added != f->group.to_replica ||
+        config_find(raft_config(g->raft), asker) == NULL)
+        return NULL;
+    size_t reads = 0;
+    for (size_t i = 0; i < n->readings.count; i++) {
+        const struct reading *r = node_queue_at(&n->readings, i);
+        reads += r->kind == READING_BLOB || r->kind == READING_ROWS;
+    }
+    return reads < GIVING_READS_MAX ? g : NULL;
+}
+
+static struct frame answer_to(const struct group *g, enum frame_kind kind,
+                              uint64_t to)
+{
+    return (struct frame){
+        .kind = kind,
+        .group = {g->id, g->generation, g->self.added, to, raft_term(g->raft)},
+    };
+}
+
+static struct reading *order(struct node *n, const struct group *g,
+                             enum reading_kind kind, struct replica to)
+{
+    struct reading *r = node_queue_push(&n->readings);
+    r->ticket = n->next_ticket++;
+    r->kind = kind;
+    r->group = g->id;
+    r->incarnation = g->incarnation;
+    r->to = to;
+    return r;
+}
+
+/* ---- blobs ------------------------------------------------------------- */
+
+static struct giving *find_giving(const struct node *n, const struct group *g,
+                                  struct replica to)
+{
+    for (size_t i = 0; i < n->givings.count; i++) {
+        struct giving *at = node_queue_at(&n->givings, i);
+        if (at->group == g->id && at->incarnation == g->incarnation &&
+            replica_equal(at->to, to))
+            return at;
+    }
+    return NULL;
+}
+
+static void drop_giving(struct node *n, struct giving *g)
+{
+    buf_free(&g->images);
+    *g = *(struct giving *)node_queue_at(&n->givings, n->givings.count - 1);
+    node_queue_pop_back(&n->givings);
+}
+
+/* The least recently used one goes if there are too many. */
+static struct giving *new_giving(struct node *n)
+{
+    if (n->givings.count >= GIVINGS_MAX) {
+        struct giving *oldest = node_queue_at(&n->givings, 0);
+        for (size_t i = 1; i < n->givings.count; i++) {
+            struct giving *at = node_queue_at(&n->givings, i);
+            if (at->used_ms < oldest->used_ms)
+                oldest = at;
+        }
+        drop_giving(n, oldest);
+    }
+    return node_queue_push(&n->givings);
+}
+
+static void send_piece(struct node *n, const struct group *g, struct giving *at,
+                       uint32_t offset)
+{
+    struct peer *p = node_peer(n, at->to.node);
+    if (p == NULL)
+        return;
+    at->used_ms = n->now_ms;
+    struct dec d =
+        dec_of(span_of(at->images.data + offset, at->images.size - offset));
+    struct image image;
+    while (d.at < BLOB_PIECE_BYTES && image_next(&d, &image))
+        continue;
+    struct frame f = answer_to(g, FRAME_BLOB, at->to.added);
+    f.transfer = (struct frame_transfer){
+        .index = at->head.index,
+        .term = at->head.term,
+        .digest = at->head.digest,
+        .config = at->head.config,
+        .total = (uint32_t)at->images.size,
+        .offset = offset,
+    };
+    f.bytes = span_of(d.data, d.at);
+    node_peer_transfer(n, p, &f);
+}
+
+void node_give_blob(struct node *n, struct peer *p, const struct frame *f)
+{
+    struct group *g = asked_group(n, p, f);
+    if (g == NULL)
+        return;
+    struct replica to = {p->node, f->group.from_replica};
+    struct giving *at = find_giving(n, g, to);
+    if (at != NULL && f->transfer.offset > 0 &&
+        at->head.index == f->transfer.index &&
+        f->transfer.offset < at->images.size) {
+        send_piece(n, g, at, f->transfer.offset);
+        return;
+    }
+    if (at != NULL)
+        drop_giving(n, at);
+    struct reading *r = order(n, g, READING_BLOB, to);
+    struct node_effect *e = node_push(n, NODE_DO_READ_BLOB);
+    e->ticket = r->ticket;
+    e->blob = (struct blob_ticket){g->id, g->incarnation, n->last_txn};
+}
+
+static bool take_reading(struct node *n, uint64_t ticket, struct reading *out)
+{
+    for (size_t i = 0; i < n->readings.count; i++) {
+        struct reading *at = node_queue_at(&n->readings, i);
+        if (at->ticket != ticket)
+            continue;
+        *out = *at;
+        *at = *(struct reading *)node_queue_at(&n->readings,
+                                               n->readings.count - 1);
+        node_queue_pop_back(&n->readings);
+        n->has_work = true;
+        return true;
+    }
+    return false;
+}
+
+static bool is_bad(struct node *n, enum err err)
+{
+    if (err != ERR_DAMAGED && err != ERR_IO)
+        return false;
+    node_fail(n, err == ERR_IO ? EXIT_DISK : EXIT_FOLDER,
+              "a row that is not a payload is damaged");
+    return true;
+}
+
+void node_blob_done(struct node *n, uint64_t ticket,
+                    const struct blob_result *result)
+{
+    struct reading r;
+    bool is_there = take_reading(n, ticket, &r);
+    ASSERT(is_there && r.kind == READING_BLOB);
+    struct group *g = node_group(n, r.group);
+    if (is_bad(n, result->err) || result->err != ERR_OK || g == NULL ||
+        g->incarnation != r.incarnation || result->images.size > BLOB_BYTES_MAX)
+        return;
+    struct giving *at = find_giving(n, g, r.to);
+    if (at != NULL)
+        drop_giving(n, at);
+    at = new_giving(n);
+    at->group = r.group;
+    at->incarnation = r.incarnation;
+    at->to = r.to;
+    at->head = (struct transfer_head){result->index, result->term,
+                                      result->digest, result->config};
+    buf_append(&at->images, result->images.data, result->images.size);
+    send_piece(n, g, at, 0);
+}
+
+void node_give_tick(struct node *n)
+{
+    for (size_t i = 0; i < n->givings.count;) {
+        struct giving *at = node_queue_at(&n->givings, i);
+        if (node_has_timed_out(n->now_ms, at->used_ms, GIVING_IDLE_MS))
+            drop_giving(n, at);
+        else
+            i++;
+    }
+}
+
+void node_give_free(struct node *n)
+{
+    while (n->givings.count > 0)
+        drop_giving(n, node_queue_at(&n->givings, 0));
+    node_queue_free(&n->givings);
+}
+
+/* ---- rows -------------------------------------------------------------- */
+
+static void refuse_rows(struct node *n, const struct group *g,
+                        struct replica to, uint64_t index,
+                        struct row_cursor cursor, enum err err)
+{
+    struct peer *p = node_peer(n, to.node);
+    if (p == NULL)
+        return;
+    struct frame f = answer_to(g, FRAME_ROWS, to.added);
+    f.transfer =
+        (struct frame_transfer){.index = index, .cursor = cursor, .err = err};
+    node_peer_frame(n, p, &f);
+}
+
+void node_give_rows(struct node *n, struct peer *p, const struct frame *f)
+{
+    struct group *g = asked_group(n, p, f);
+    if (g == NULL)
+        return;
+    struct replica to = {p->node, f->group.from_replica};
+    struct reading *r = order(n, g, READING_ROWS, to);
+    r->rows = (struct rows_ticket){
+        .group = g->id,
+        .incarnation = g->incarnation,
+        .from = f->transfer.cursor,
+        .index = f->transfer.index,
+        .bytes_max = ROWS_BYTES,
+        .least_txn = n->last_txn,
+    };
+    struct node_effect *e = node_push(n, NODE_DO_READ_ROWS);
+    e->ticket = r->ticket;
+    e->rows = r->rows;
+}
+
+static enum err code_of(const struct rows_result *result)
+{
+    if (result->err == ERR_OK && result->count == 0)
+        return ERR_NOT_FOUND;
+    return result->err;
+}
+
+void node_rows_done(struct node *n, uint64_t ticket,
+                    const struct rows_result *result, uint64_t payload)
+{
+    struct reading r;
+    bool is_there = take_reading(n, ticket, &r);
+    ASSERT(is_there && r.kind == READING_ROWS);
+    struct group *g = node_group(n, r.group);
+    struct peer *p = node_peer(n, r.to.node);
+    bool is_same = g != NULL && g->incarnation == r.incarnation && p != NULL;
+    if (!is_bad(n, result->err) && is_same) {
+        if (result->err == ERR_CORRUPT)
+            node_log(n, NODE_ERROR,
+                     "group %u: a payload is damaged here; a new replica asks "
+                     "another",
+                     g->id);
+        if (code_of(result) != ERR_OK) {
+            refuse_rows(n, g, r.to, r.rows.index, r.rows.from, code_of(result));
+        } else {
+            struct frame f = answer_to(g, FRAME_ROWS, r.to.added);
+            f.transfer = (struct frame_transfer){.index = r.rows.index,
+                                                 .cursor = r.rows.from};
+            f.bytes = span_buf(&result->rows);
+            f.payload = (struct slice){payload, 0, result->payload_bytes};
+            node_peer_transfer(n, p, &f);
+        }
+    }
+    if (payload != 0)
+        item_pool_release(&n->pool, payload);
+}

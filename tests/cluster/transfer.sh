@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# transfer.sh - a node joins a ring whose logs are cut: what it gets, it gets by
+# transfer, while appends and reads go on. All of it is there, byte for byte,
+# once the nodes that had it before are down.
+. "$(dirname "$0")/lib.sh"
+SIZE=200 # MiB
+JOIN_SECONDS=$((120 * SLOW))
+BOUND=$((128 * SLOW)) # MiB of memory
+KEEP=32
+
+input() { seq -f '%015g' 100000000 | head -c "${SIZE}M"; }
+rss_mib() {
+    echo $(($(sed -n 's/^RssAnon:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/${PID[$1]}/status") / 1024))
+}
+# Replicas that came by transfer, as the node's log says.
+installed() { grep -c 'is installed at entry' "$W/n$1.log"; }
+
+begin 4
+free=$(df -m --output=avail "$W" | tail -n 1)
+[ "$free" -gt $((SIZE * 6 + 1024)) ] ||
+    { not_ok "only $free MiB are free in $W, $((SIZE * 6 + 1024)) are needed"; finish; }
+PARTITIONS=16
+found --partitions 16
+keep() { run "$1" env EDDYD_LOG_KEEP=$KEEP; }
+keep 1
+check "the first node is ready" within 10 is_ready 1
+enter 2
+enter 3
+keep 2
+keep 3
+check "three nodes are healthy" eddy ring wait --timeout 30s
+input >data
+for i in 1 2 3 4; do
+    check "put of a quarter" eddy put "big/$i" - --segment 64K -q \
+        < <(tail -c +$(((i - 1) * SIZE / 4 * 1048576 + 1)) data |
+            head -c $((SIZE / 4 * 1048576)))
+done
+
+enter 4
+begun=$(now_ms)
+keep 4
+: >written
+while [ ! -e stop ]; do # appends go on meanwhile
+    printf 'line %s\n' "$(now_ms)" >line
+    eddy put live line -q && cat line >>written
+done &
+OTHERS+=("$!")
+WRITER=$!
+check "a fourth node has its share" within $JOIN_SECONDS is_healthy 3 1 2 3 4
+took=$(($(now_ms) - begun))
+touch stop
+wait $WRITER
+count=$(installed 4)
+check "$count replicas came by transfer, $took ms after the run" test "$count" -gt 0
+most=0
+for i in 1 2 3 4; do
+    mib=$(rss_mib $i)
+    [ "$mib" -le $most ] || most=$mib
+done
+check "no node has more than $most MiB of memory, bound $BOUND" test $most -lt $BOUND
+check "what was appended meanwhile is there" cmp written <(eddy get live)
+all() { for i in 1 2 3 4; do eddy get "big/$i"; done; }
+check "the same bytes" cmp data <(all)
+kill_nodes 1
+check "the same bytes without the first node" within 30 cmp data <(all)
+keep 1
+check "healthy again" eddy ring wait --timeout 60s
+kill_nodes 2
+check "the same bytes without the second" within 30 cmp data <(all)
+finish

@@ -1,8 +1,6 @@
 /* transfer.c - see transfer.h. */
 #include "ring/transfer.h"
 
-#include <stdio.h>
-
 /* A stream, and where its index must end as of the blob. */
 struct target {
     struct position id;
@@ -31,7 +29,7 @@ struct transfer {
     uint64_t asked_ms;
     uint64_t wait_until_ms; /* after a refusal */
     uint32_t source;        /* which voter is asked next */
-    char reason[160];
+    struct buf reason;
 };
 
 /* ---- life -------------------------------------------------------------- */
@@ -61,6 +59,7 @@ void transfer_free(struct transfer *t)
     if (t == NULL)
         return;
     forget_blob(t);
+    buf_free(&t->reason);
     mem_free(t->targets);
     mem_free(t);
 }
@@ -396,11 +395,12 @@ const char *transfer_reason(struct transfer *t)
         [TRANSFER_ROWS] = "segments are being copied",
         [TRANSFER_DONE] = "all is copied",
     };
-    (void)snprintf(t->reason, sizeof t->reason,
-                   "installing: %s (%zu of %zu streams, %llu KiB)",
-                   doing[t->phase], t->at, t->target_count,
-                   (unsigned long long)(t->bytes / KIB));
-    return t->reason;
+    buf_clear(&t->reason);
+    buf_printf(&t->reason, "installing: %s (%zu of %zu streams, %llu KiB)",
+               doing[t->phase], t->at, t->target_count,
+               (unsigned long long)(t->bytes / KIB));
+    buf_append(&t->reason, "", 1);
+    return (const char *)t->reason.data;
 }
 
 struct streams *transfer_take_streams(struct transfer *t)

@@ -267,7 +267,7 @@ static void begin_install(struct work *w)
     w->install.source = source;
     w->install.source_incarnation = from->incarnation;
     w->install.has_blob = false;
-    w->install.cursor = (struct store_cursor){0};
+    w->install.cursor = (struct row_cursor){0};
 }
 
 static enum err add_blob(struct work *w, struct store_reader *reader)
@@ -292,14 +292,14 @@ static enum err add_blob(struct work *w, struct store_reader *reader)
     return ERR_OK;
 }
 
-static struct store_cursor end_of(const struct rows_result *rows)
+static struct row_cursor end_of(const struct rows_result *rows)
 {
     struct moved_iter it;
     struct moved_row m = {0};
     moved_begin(&it, span_buf(&rows->rows));
     while (moved_next(&it, &m))
         continue;
-    return (struct store_cursor){m.row.stream, m.row.first_seq + m.row.count};
+    return (struct row_cursor){m.row.stream, m.row.first_seq + m.row.count};
 }
 
 static enum err add_rows(struct work *w, struct store_reader *reader)

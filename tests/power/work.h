@@ -60,7 +60,7 @@ struct work_install {
     bool has_blob;
     struct blob_result blob;
     struct span images;
-    struct store_cursor cursor;
+    struct row_cursor cursor;
     struct rows_result rows; /* of the batch at hand */
 };
 

@@ -445,10 +445,11 @@ static void refused(struct raft *r, struct raft_progress *p,
     uint64_t base = r->log.base_index;
     uint64_t at = raft_log_find(&r->log, msg->hint_index, msg->hint_term);
     at = min_u64(at, msg->prev_index - 1); /* onwards, whatever the hint */
-    if (at == base &&
-        (msg->hint_index < base || msg->hint_term < r->log.base_term)) {
-        at = base > 0 ? base - 1 : 0; /* what it lacks is cut */
-        p->is_behind = base > 0;
+    bool lacks_base = at < base || msg->hint_index < base ||
+                      msg->hint_term < r->log.base_term;
+    if (lacks_base && p->match < base) {
+        at = base - 1; /* it gets no entries any more */
+        p->is_behind = true;
     }
     probe_from(p, max_u64(at, p->match) + 1);
 }

@@ -76,16 +76,19 @@ static bool remove_lost(const struct walk_view *v, struct walk_step *out)
     return false;
 }
 
-/* S2: one at a time, and only with nobody on the way in, so that the voters are
- * never more than one short. It was part of no quorum that committed what is
- * cut, so the quorum that is left is no smaller than those were. */
+/* S2: while voters are short and a learner is on its way, it waits, so that
+ * they are never more than one short. A learner that does not come holds
+ * nothing up while there are enough. The removed one was part of no quorum that
+ * committed what is cut, so the quorum that is left is no smaller than those
+ * were. */
 static bool remove_behind(const struct walk_view *v, const struct tally *t,
                           struct walk_step *out)
 {
+    bool is_one_coming = t->voters < v->row_count && t->wanted_learners > 0;
     for (uint32_t i = 0; i < v->config->count; i++) {
         const struct config_member *m = &v->config->members[i];
         if (!v->replicas[i].is_behind || !v->replicas[i].is_live ||
-            (m->is_voter && t->wanted_learners > 0))
+            (m->is_voter && is_one_coming))
             continue;
         *out =
             step_of(WALK_REMOVE, m->replica, "it is behind the cut of the log");

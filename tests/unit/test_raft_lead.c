@@ -467,7 +467,9 @@ static void follower_below_the_base_gets_nothing(void **state)
     raft_cut(leader(), 4);
     rig_propose(&g, 0);
     rig_settle(&g); /* reads 5.. and sends; nobody hears */
+    assert_false(follower(2)->is_behind);
     refuse(2, 4, 0, 0);
+    assert_true(follower(2)->is_behind);
     rig_ack(&g, 2, 0, 0);
     raft_reset_peer(leader(), rig_replica(2).node, g.now);
     rig_settle(&g);

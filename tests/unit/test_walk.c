@@ -5,8 +5,8 @@
 
 /* A group drawn as text: one word a member, `A` a voter, `a` a learner; after
  * it `!` does not answer, `-` has not matched, `~` is not calm, `?` has lost
- * its log, `x` is out of the ring and does not answer. The leader is marked
- * `*`. Rows are letters, preferred leader first. */
+ * its log, `x` is out of the ring and does not answer, `<` is behind the cut.
+ * The leader is marked `*`. Rows are letters, preferred leader first. */
 struct scene {
     struct config config;
     struct walk_replica replicas[REPLICAS_MAX];
@@ -33,8 +33,8 @@ static void draw(struct scene *s, const char *members, const char *row)
             s->config.members[i].replica =
                 (struct replica){node_of(*at), 10 + i};
             s->config.members[i].is_voter = *at < 'a';
-            s->replicas[i] =
-                (struct walk_replica){true, true, true, false, false, false};
+            s->replicas[i] = (struct walk_replica){
+                .is_live = true, .is_matched = true, .is_calm = true};
             s->config.count++;
             continue;
         }
@@ -48,6 +48,8 @@ static void draw(struct scene *s, const char *members, const char *row)
             s->replicas[i - 1].is_calm = false;
         if (*at == '?')
             s->replicas[i - 1].is_lost = true;
+        if (*at == '<')
+            s->replicas[i - 1].is_behind = true;
         if (*at == '*')
             s->view.self = s->config.members[i - 1].replica;
     }
@@ -125,6 +127,16 @@ static const struct {
     {"A*BC?d-", "ABD", "remove c"},
     {"A*BcD?", "ABC", "remove d"},
     {"A*B", "ABC", "add c"},
+    /* no log brings it up: it comes anew, one at a time, once it is there to
+     * be told */
+    {"A*BC-<", "ABC", "remove c"},
+    {"A*BC-<!", "ABC", "done"},
+    {"A*Bc-<", "ABC", "remove c"},
+    {"A*B-<CD-<E", "ABCDE", "remove b"},
+    {"A*CD-<Eb-", "ABCDE", "wait"},
+    /* ... not held up by a learner that does not come, if voters are enough */
+    {"A*BC-<d-!", "ABD", "remove c"},
+    {"A*B-<Cd-!", "ABD", "remove b"},
     /* a learner that is not wanted any more */
     {"A*BCd", "ABC", "remove d"},
     /* the preferred leader leads, once it is live, matched and calm */
@@ -182,8 +194,8 @@ static void every_walk_of_healthy_nodes_arrives(void **state)
                     s.config = next;
                 }
                 for (uint32_t m = 0; m < REPLICAS_MAX; m++)
-                    s.replicas[m] = (struct walk_replica){true,  true,  true,
-                                                          false, false, false};
+                    s.replicas[m] = (struct walk_replica){
+                        .is_live = true, .is_matched = true, .is_calm = true};
                 assert_true(config_voters(&s.config) >= least);
                 step = walk_next(&s.view);
             }

@@ -163,6 +163,7 @@ struct frame_transfer {
     uint64_t index;           /* all: of the blob; BLOB_ASK: 0 whichever */
     uint64_t term;            /* BLOB */
     struct hash128 digest;    /* BLOB */
+    struct epoch epoch;       /* BLOB: newest that the group's log bears */
     struct config config;     /* BLOB */
     uint32_t total;           /* BLOB: bytes of all its images */
     uint32_t offset;          /* BLOB, BLOB_ASK */

@@ -15,7 +15,7 @@
 /* Of a body without what its owner sized: that of APPEND_REPLY, the longest of
  * Raft's, and any at all (REMOVED with all its members). */
 #define RAFT_BODY_BYTES  (GROUP_PREFIX_BYTES + 41u)
-#define BODY_FIXED_BYTES (GROUP_PREFIX_BYTES + 49u + 25u * REPLICAS_MAX)
+#define BODY_FIXED_BYTES (GROUP_PREFIX_BYTES + 65u + 25u * REPLICAS_MAX)
 #define FIRST_NODE_FRAME 64u /* kinds from here on are not of a group */
 
 static_assert(FRAME_HEAD_BYTES + RAFT_BODY_BYTES <= WIRE_RAFT_BYTES_MAX,
@@ -178,6 +178,7 @@ static void put_transfer(struct enc *e, const struct frame *f)
         enc_u32(e, t->total);
         enc_u64(e, t->term);
         enc_hash128(e, t->digest);
+        enc_epoch(e, t->epoch);
         put_config(e, &t->config);
     }
     if (f->kind == FRAME_ROWS)
@@ -501,6 +502,7 @@ static void get_transfer(struct dec *d, struct frame *f)
         t->total = dec_u32(d);
         t->term = dec_u64(d);
         t->digest = dec_hash128(d);
+        t->epoch = dec_epoch(d);
         get_config(d, &t->config);
     }
     if (f->kind == FRAME_ROWS)

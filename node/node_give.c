@@ -104,6 +104,7 @@ static void send_piece(struct node *n, const struct group *g, struct giving *at,
         .index = at->head.index,
         .term = at->head.term,
         .digest = at->head.digest,
+        .epoch = at->head.epoch,
         .config = at->head.config,
         .total = (uint32_t)at->images.size,
         .offset = offset,
@@ -175,8 +176,9 @@ void node_blob_done(struct node *n, uint64_t ticket,
     at->group = r.group;
     at->incarnation = r.incarnation;
     at->to = r.to;
-    at->head = (struct transfer_head){result->index, result->term,
-                                      result->digest, result->config};
+    at->head =
+        (struct transfer_head){result->index, result->term, result->digest,
+                               result->epoch, result->config};
     buf_append(&at->images, result->images.data, result->images.size);
     send_piece(n, g, at, 0);
 }

@@ -78,7 +78,7 @@ enum err node_install_load(struct node *n, const struct store_replica *r)
         return ERR_DAMAGED;
     in->is_blob_stored = true;
     struct transfer_head head = {r->raft.base_index, r->raft.base_term,
-                                 r->digest, r->raft.configs[0]};
+                                 r->digest, r->epoch, r->raft.configs[0]};
     transfer_load_head(in->transfer, &head);
     return ERR_OK;
 }
@@ -157,7 +157,7 @@ void node_install_blob(struct node *n, struct peer *p, const struct frame *f)
         return;
     struct transfer_piece piece = {
         .head = {f->transfer.index, f->transfer.term, f->transfer.digest,
-                 f->transfer.config},
+                 f->transfer.epoch, f->transfer.config},
         .total = f->transfer.total,
         .offset = f->transfer.offset,
         .images = f->bytes,
@@ -218,6 +218,7 @@ static void store_piece(struct node *n, struct install *in)
     x->command.index = head->index;
     x->command.term = head->term;
     x->command.digest = head->digest;
+    x->command.epoch = head->epoch;
     x->config = mem_copy(&head->config, sizeof head->config);
 }
 
@@ -245,6 +246,7 @@ static void become_group(struct node *n, struct install *in)
     struct group *g = node_group_new(n, in->id, in->incarnation, in->generation,
                                      in->self.added, &stored);
     g->digest = head->digest;
+    g->epoch = head->epoch;
     if (in->id == 0) {
         record_free(n->ring);
         n->ring = ring;

@@ -45,6 +45,7 @@ struct transfer_head {
     uint64_t index;
     uint64_t term;
     struct hash128 digest;
+    struct epoch epoch; /* newest that an entry up to index bears (T29) */
     struct config config;
 };
 

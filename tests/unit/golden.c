@@ -518,6 +518,7 @@ static struct buf make_transfer(void)
     blob.transfer = (struct frame_transfer){.index = 90,
                                             .term = 4,
                                             .digest = {1, 2},
+                                            .epoch = golden_epoch,
                                             .config = golden_config(),
                                             .total = 6};
     blob.bytes = span_str("images");

@@ -97,7 +97,7 @@ static int tear_down(void **state)
 static struct transfer_head head_of(const struct rig *r)
 {
     return (struct transfer_head){r->blob.index, r->blob.term, r->blob.digest,
-                                  r->blob.config};
+                                  r->blob.epoch, r->blob.config};
 }
 
 static struct transfer_piece piece(const struct rig *r, size_t from, size_t end)

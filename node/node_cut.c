@@ -10,7 +10,8 @@
  *
  * Kept besides: what a voter or a follower that answers still lacks, and
  * everything since the invitation while a learner is being installed, which is
- * the pin (S16): its blob is at or above the floor, and the floor stands still.
+ * the pin (S16): its blob is at or above the floor, and the floor stands still,
+ * over changes of leader, too (node_group.c: role_changed).
  * A dead voter counts too: should it be needed for a quorum, only the log
  * brings it up. All that at most LOG_PINNED_TIMES as long: then space goes
  * first, and the laggard is replaced when it is back (T24, ring/walk.h). */

@@ -196,6 +196,7 @@ void nodes_start(struct nodes *w, size_t node)
     cfg.nonce = ++w->nonces;
     cfg.seed = node + 1;
     cfg.timing = node_timing_default();
+    cfg.log_keep_entries = w->log_keep_entries;
     m->node = node_new(&cfg, w->now_ms, wall_ms(w));
     struct store_visitor load = node_visitor(m->node);
     err = store_load(m->store, &load);

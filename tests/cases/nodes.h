@@ -88,6 +88,7 @@ struct nodes {
     struct id128 cluster;
     uint32_t copies;
     uint32_t out_after_ms;
+    uint32_t log_keep_entries; /* 0: as in production */
     uint64_t now_ms;
     struct nodes_packet *packets; /* in the order in which they were sent */
     size_t packet_count, packet_capacity;

@@ -370,24 +370,36 @@ static void print_replica(const struct nodes *w, size_t node, uint32_t group,
     }
 }
 
+static void print_log(const struct nodes *w, size_t node, uint32_t group,
+                      struct buf *out)
+{
+    const struct node *n = w->machines[node].node;
+    const struct raft *r = n == NULL ? NULL : node_raft(n, group);
+    if (r != NULL)
+        buf_printf(out, "node %zu: entries %llu to %llu\n", node + 1,
+                   (unsigned long long)raft_base(r) + 1,
+                   (unsigned long long)raft_last(r));
+}
+
 /* status films: the group that keeps it; status ring: group 0; status
- * group=3 */
+ * group=3; log films, ring or group=3: what its replicas keep of it */
 static void run_status(struct nodes *w, struct line *l)
 {
     uint64_t group = line_u64(l, "group", NODES_GROUPS);
     const char *name = line_next(l);
     const struct nodes_name *n = name ? nodes_find_name(w, name) : NULL;
+    bool is_log = strcmp(l->verb, "log") == 0;
     if (n != NULL)
         group = n->group;
     else if (name != NULL && strcmp(name, "ring") == 0)
         group = 0;
     if (group >= NODES_GROUPS)
-        line_fail(l, "status: of a stream, of the ring, or group=");
+        line_fail(l, "%s: of a stream, of the ring, or group=", l->verb);
     if (!line_end(l))
         return;
     for (size_t i = 0; i < NODES_MAX; i++) {
         if (w->machines[i].store != NULL)
-            print_replica(w, i, (uint32_t)group, w->out);
+            (is_log ? print_log : print_replica)(w, i, (uint32_t)group, w->out);
     }
 }
 
@@ -426,16 +438,19 @@ static void form(struct nodes *w, size_t joined)
     run_settle(w, &settle);
 }
 
-/* nodes joined=3 [copies=3] [out_after_ms=900000] */
+/* nodes joined=3 [copies=3] [keep=65536] [out_after_ms=900000] */
 static void *begin(struct line *l, struct buf *out)
 {
     uint64_t joined = line_need_u64(l, "joined");
     uint64_t copies = line_u64(l, "copies", 3);
+    uint64_t keep = line_u64(l, "keep", LOG_KEEP_ENTRIES);
     uint64_t out_after = line_u64(l, "out_after_ms", OUT_AFTER_MS);
     if (joined < 1 || joined > NODES_MAX)
         line_fail(l, "nodes: joined=1 to %u", NODES_MAX);
     if (copies < 1 || copies > REPLICATION_MAX)
         line_fail(l, "nodes: copies=1 to %u", REPLICATION_MAX);
+    if (keep < 1 || keep > LOG_KEEP_ENTRIES)
+        line_fail(l, "nodes: keep=1 to %u", LOG_KEEP_ENTRIES);
     if (out_after < 1000 || out_after > OUT_AFTER_MS)
         line_fail(l, "nodes: out_after_ms=1000 to %u", OUT_AFTER_MS);
     if (!line_end(l))
@@ -443,6 +458,7 @@ static void *begin(struct line *l, struct buf *out)
     struct nodes *w = mem_alloc(sizeof *w);
     memset(w->cluster.bytes, 0xc1, sizeof w->cluster.bytes);
     w->copies = (uint32_t)copies;
+    w->log_keep_entries = (uint32_t)keep;
     w->out_after_ms = (uint32_t)out_after;
     w->now_ms = 1000;
     w->out = out;
@@ -472,7 +488,7 @@ bool nodes_command(void *world, struct line *l, struct buf *out)
         {"untap", run_tap},       {"replay", run_replay},
         {"portion", run_portion}, {"run", run_run},
         {"settle", run_settle},   {"status", run_status},
-        {"ring", run_ring},
+        {"log", run_status},      {"ring", run_ring},
     };
     struct nodes *w = world;
     w->out = out;

@@ -81,20 +81,27 @@ static uint32_t row_nodes(const struct node *n, uint32_t group,
     return count;
 }
 
-static void hand_over(struct node *n, struct group *g, struct replica to)
+static bool may_hand_over(const struct node *n, const struct group *g)
 {
     uint32_t wait_ms = n->cfg.timing.election_ms << g->hand_over_backoff;
     /* Whom the row prefers may have handed it over just now, since it stops. */
-    if (!node_has_timed_out(n->now_ms, g->led_since_ms, n->cfg.timing.stop_ms))
-        return;
-    if (g->handed_over_ms != 0 &&
-        !node_has_timed_out(n->now_ms, g->handed_over_ms, wait_ms))
-        return;
-    if (raft_transfer(g->raft, to, n->now_ms) != ERR_OK)
-        return;
+    return node_has_timed_out(n->now_ms, g->led_since_ms,
+                              n->cfg.timing.stop_ms) &&
+           (g->handed_over_ms == 0 ||
+            node_has_timed_out(n->now_ms, g->handed_over_ms, wait_ms));
+}
+
+static void handed_over(struct node *n, struct group *g)
+{
     g->handed_over_ms = n->now_ms;
     g->hand_over_backoff =
         g->hand_over_backoff < 8 ? g->hand_over_backoff + 1 : 8;
+}
+
+static void hand_over(struct node *n, struct group *g, struct replica to)
+{
+    if (may_hand_over(n, g) && raft_transfer(g->raft, to, n->now_ms) == ERR_OK)
+        handed_over(n, g);
 }
 
 /* What the next step starts from. */
@@ -120,6 +127,23 @@ void node_walk_leave(struct node *n, struct group *g)
             raft_transfer(g->raft, m->replica, n->now_ms) == ERR_OK)
             return;
     }
+}
+
+/* Nothing commits here without a voter that lacks what this log has cut, or, as
+ * it came by transfer, has never had. That of another voter may begin lower. */
+static void leave_if_it_begins_too_high(struct node *n, struct group *g)
+{
+    const struct raft_progress *p;
+    size_t count = raft_followers(g->raft, &p);
+    bool is_needed = false;
+    for (size_t i = 0; i < count; i++)
+        is_needed =
+            is_needed || (p[i].is_voter && p[i].is_behind && is_live(n, &p[i]));
+    if (!is_needed || !may_hand_over(n, g))
+        return;
+    node_walk_leave(n, g);
+    handed_over(n, g);
+    node_dirty(n, g);
 }
 
 static void take_step(struct node *n, struct group *g,
@@ -524,9 +548,12 @@ void node_walk_tick(struct node *n)
         struct group *g = n->groups[i];
         if (g == NULL)
             continue;
+        bool is_leader = raft_role(g->raft) == RAFT_LEADER;
         if (!may_walk(g)) {
             g->walk_reason = NULL;
-            if (raft_role(g->raft) != RAFT_LEADER && RULE(L18))
+            if (is_leader)
+                leave_if_it_begins_too_high(n, g);
+            else if (RULE(L18))
                 ask(n, g);
             continue;
         }

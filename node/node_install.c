@@ -235,21 +235,14 @@ static void become_group(struct node *n, struct install *in)
         .configs = &head->config,
         .config_count = 1,
     };
-    struct record *ring = NULL;
-    if (in->id == 0 &&
-        record_decode(transfer_ring_row(in->transfer), &ring) != ERR_OK) {
-        node_fail(n, EXIT_FOLDER,
-                  "the ring record that was installed makes "
-                  "no sense");
-        return;
-    }
     struct group *g = node_group_new(n, in->id, in->incarnation, in->generation,
                                      in->self.added, &stored);
     g->digest = head->digest;
     g->epoch = head->epoch;
     if (in->id == 0) {
         record_free(n->ring);
-        n->ring = ring;
+        n->ring = transfer_take_ring(in->transfer);
+        node_ring_adopt(n, record_copy(n->ring), false);
     } else {
         streams_free(g->streams);
         g->streams = transfer_take_streams(in->transfer);

@@ -17,7 +17,7 @@ struct transfer {
     struct buf images; /* of the blob, as far as they have come */
     uint32_t total;
     struct streams *streams;
-    struct buf ring_row;
+    struct record *ring;
     struct hash128 sum;
     struct target *targets; /* ascending by id */
     size_t target_count, target_capacity;
@@ -45,7 +45,8 @@ struct transfer *transfer_new(const struct transfer_cfg *cfg, uint64_t now_ms)
 static void forget_blob(struct transfer *t)
 {
     buf_free(&t->images);
-    buf_free(&t->ring_row);
+    record_free(t->ring);
+    t->ring = NULL;
     streams_free(t->streams);
     t->streams = NULL;
     t->sum = (struct hash128){0, 0};
@@ -83,12 +84,12 @@ static void add_target(struct transfer *t, const struct stream_info *info)
         (struct target){info->id, info->first_seq, info->next_seq};
 }
 
-static enum err load_ring_row(struct transfer *t, struct span value)
+static enum err load_ring_row(struct transfer *t, struct span key,
+                              struct span value)
 {
-    if (t->ring_row.size > 0 || value.size == 0)
+    if (t->ring != NULL || !span_equal(key, span_str(RECORD_ROW_KEY)))
         return ERR_CORRUPT;
-    buf_append(&t->ring_row, value.data, value.size);
-    return ERR_OK;
+    return record_decode(value, &t->ring);
 }
 
 static enum err load_streams_row(struct transfer *t, struct span key,
@@ -119,7 +120,7 @@ enum err transfer_load_row(struct transfer *t, struct span key,
     struct hash128 h = row_digest(key, value);
     t->sum.lo += h.lo;
     t->sum.hi += h.hi;
-    return t->cfg.is_ring ? load_ring_row(t, value)
+    return t->cfg.is_ring ? load_ring_row(t, key, value)
                           : load_streams_row(t, key, value);
 }
 
@@ -142,7 +143,7 @@ static bool is_state_right(struct transfer *t)
     if (!t->cfg.is_ring && t->streams == NULL)
         t->streams = streams_new();
     return t->sum.lo == t->head.digest.lo && t->sum.hi == t->head.digest.hi &&
-           (!t->cfg.is_ring || t->ring_row.size > 0);
+           (!t->cfg.is_ring || t->ring != NULL);
 }
 
 void transfer_load_head(struct transfer *t, const struct transfer_head *head)
@@ -192,6 +193,13 @@ static bool is_head_usable(const struct transfer *t,
            p->head.index + 1 >= t->pin && p->total <= BLOB_BYTES_MAX;
 }
 
+/* Of this blob, but not from where it is to go on: it came twice, or late. */
+static bool is_stale(const struct transfer *t, const struct transfer_piece *p)
+{
+    return p->offset != t->images.size &&
+           (p->offset > 0 || is_head_equal(&t->head, &p->head));
+}
+
 /* The asked one has answered. */
 static bool hear(struct transfer *t, struct replica from)
 {
@@ -204,7 +212,7 @@ static bool hear(struct transfer *t, struct replica from)
 bool transfer_blob(struct transfer *t, struct replica from,
                    const struct transfer_piece *p, uint64_t now_ms)
 {
-    if (t->phase != TRANSFER_BLOB || !hear(t, from))
+    if (t->phase != TRANSFER_BLOB || is_stale(t, p) || !hear(t, from))
         return false;
     if (!is_head_usable(t, p)) {
         t->is_out = true;
@@ -216,8 +224,7 @@ bool transfer_blob(struct transfer *t, struct replica from,
         t->head = p->head;
         t->total = p->total;
     }
-    if (p->offset != t->images.size || p->total != t->total ||
-        p->images.size > t->total - p->offset ||
+    if (p->total != t->total || p->images.size > t->total - p->offset ||
         !is_head_equal(&t->head, &p->head)) {
         forget_blob(t); /* of another blob: from its beginning */
         return false;
@@ -411,9 +418,12 @@ struct streams *transfer_take_streams(struct transfer *t)
     return streams;
 }
 
-struct span transfer_ring_row(const struct transfer *t)
+struct record *transfer_take_ring(struct transfer *t)
 {
-    return span_buf(&t->ring_row);
+    ASSERT(t->phase == TRANSFER_DONE);
+    struct record *ring = t->ring;
+    t->ring = NULL;
+    return ring;
 }
 
 void transfer_check(const struct transfer *t)

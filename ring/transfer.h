@@ -24,6 +24,7 @@
 #define RING_TRANSFER_H
 
 #include "ring/entry.h"
+#include "ring/record.h"
 #include "ring/rows.h"
 #include "ring/streams.h"
 
@@ -78,7 +79,7 @@ void transfer_invited(struct transfer *t, struct replica by, uint64_t pin);
 void transfer_load_head(struct transfer *t, const struct transfer_head *head);
 NODISCARD enum err transfer_load_row(struct transfer *t, struct span key,
                                      struct span value);
-/* CORRUPT: the rows are not what the digest says, or the cursor is nowhere. */
+/* CORRUPT: the rows are not what the digest says. */
 NODISCARD enum err transfer_load_end(struct transfer *t,
                                      struct row_cursor cursor,
                                      uint64_t moved_bytes);
@@ -114,9 +115,9 @@ uint64_t transfer_bytes(const struct transfer *t);
  * call. */
 const char *transfer_reason(struct transfer *t);
 /* DONE: the state as of the blob, the caller's from now on. One of the two is
- * empty: streams, or (of the ring) the value of its row. */
+ * NULL: streams, or the ring's record. */
 struct streams *transfer_take_streams(struct transfer *t);
-struct span transfer_ring_row(const struct transfer *t);
+struct record *transfer_take_ring(struct transfer *t);
 void transfer_check(const struct transfer *t);
 
 #endif

@@ -3,6 +3,7 @@
 #include "tests/unit/cmocka_wrap.h"
 
 #include "ring/transfer.h"
+#include "tests/unit/rings.h"
 #include "tests/unit/store_rig.h"
 
 #define PATIENCE 1000u
@@ -176,12 +177,14 @@ static void a_blob_comes_in_pieces(void **state)
     struct transfer_ask a = ask(r, 0);
     assert_int_equal(a.offset, first_image(r));
     assert_true(a.index == r->blob.index);
+    struct transfer_piece rest = piece(r, a.offset, r->blob.images.size);
+    struct transfer_piece later = rest;
+    later.offset++;
+    later.images.size--;
     assert_false(transfer_blob(r->t, leader, &first, 0)); /* a repeat */
-    a = ask(r, 0);
-    struct transfer_piece all = piece(r, a.offset, r->blob.images.size);
-    if (a.offset == 0)
-        all = piece(r, 0, r->blob.images.size);
-    assert_true(transfer_blob(r->t, leader, &all, 0));
+    assert_false(transfer_blob(r->t, leader, &later, 0));
+    assert_true(is_quiet(r, 0));
+    assert_true(transfer_blob(r->t, leader, &rest, 0));
     assert_int_equal(transfer_phase(r->t), TRANSFER_STORE);
     assert_true(span_equal(transfer_images(r->t), span_buf(&r->blob.images)));
 }
@@ -222,6 +225,49 @@ static void a_blob_of_another_digest_is_refused(void **state)
     assert_false(transfer_blob(r->t, leader, &p, 0));
     assert_int_equal(transfer_phase(r->t), TRANSFER_BLOB);
     assert_int_equal(ask(r, PATIENCE).offset, 0);
+}
+
+/* Of the ring: one row, which must be a record. */
+static bool takes_ring_row(const char *key, struct span value)
+{
+    struct transfer_cfg cfg = {
+        .self = self, .is_ring = true, .patience_ms = PATIENCE};
+    struct transfer *t = transfer_new(&cfg, 0);
+    struct image image = {ROW_STATE, span_str(key), false, value};
+    struct buf images = {0};
+    image_put(&images, &image);
+    struct transfer_piece p = {
+        .head = {.index = 5,
+                 .term = 2,
+                 .digest = row_digest(image.key, image.value)},
+        .total = (uint32_t)images.size,
+        .images = span_buf(&images)};
+    struct transfer_ask a;
+    transfer_invited(t, leader, 2);
+    assert_true(transfer_next(t, 0, &a));
+    bool is_taken = transfer_blob(t, leader, &p, 0);
+    if (is_taken) {
+        transfer_blob_stored(t);
+        struct record *ring = transfer_take_ring(t);
+        assert_non_null(ring);
+        record_free(ring);
+    }
+    transfer_free(t);
+    buf_free(&images);
+    return is_taken;
+}
+
+static void a_ring_row_must_be_a_record(void **state)
+{
+    (void)state;
+    struct record *ring = rings_begin(3, PARTITIONS_MIN);
+    struct buf value = {0};
+    record_encode(ring, &value);
+    assert_true(takes_ring_row(RECORD_ROW_KEY, span_buf(&value)));
+    assert_false(takes_ring_row("F", span_buf(&value)));
+    assert_false(takes_ring_row(RECORD_ROW_KEY, span_str("no record")));
+    buf_free(&value);
+    record_free(ring);
 }
 
 /* ---- rows -------------------------------------------------------------- */
@@ -351,6 +397,7 @@ int main(void)
         TEST(pieces_of_two_blobs_do_not_mix),
         TEST(a_blob_below_the_pin_is_refused),
         TEST(a_blob_of_another_digest_is_refused),
+        TEST(a_ring_row_must_be_a_record),
         TEST(all_rows_make_it_done),
         TEST(an_answer_counts_once_and_from_whom_was_asked),
         TEST(rows_with_a_gap_are_refused),

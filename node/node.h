@@ -141,10 +141,10 @@ NODISCARD enum err node_start(struct node *n);
 void node_tick(struct node *n, uint64_t now_ms, uint64_t wall_ms);
 uint64_t node_deadline(const struct node *n);
 /* A message on the peer port; key: the sender's proven public key, NULL in an
- * insecure cluster. Refused ones are counted. */
+ * insecure cluster. Refused ones are counted. Of the transfer lane only what
+ * wire_rows_verify has passed. */
 void node_recv_peer(struct node *n, struct span message, uint64_t handle,
                     const uint8_t *key);
-/* On the transfer lane, only what wire_rows_verify has passed. */
 /* A message on the client port. Its checksums have been verified by the
  * driver (wire_commands_verify): is_corrupt says that they were not right. */
 void node_recv_client(struct node *n, uint64_t connection, struct span message,

@@ -15,6 +15,7 @@
 #define PORTION_BYTES    (256 * KIB)
 #define SWEEP_ROWS       512u
 #define SWEEPS_PER_CYCLE 1u
+#define CUT_PER_CYCLE    (4 * LOG_CUT_ENTRIES)
 
 static struct store_command *add(struct node *n, enum store_kind kind)
 {
@@ -246,17 +247,26 @@ static void add_sweeps(struct node *n)
     n->cycle.sweeps = (uint32_t)sweeps;
 }
 
-/* Manifests that nobody needs any more; a slice of a group in a cycle. */
+/* Manifests that nobody needs any more; a slice of a group in a cycle, and not
+ * of all groups in the same one (L12). */
 static void add_cuts(struct node *n)
 {
-    for (uint32_t i = 0; i < n->group_count; i++) {
+    if (n->cycle.count == 0 && n->now_ms < n->cut_at_ms)
+        return; /* most turns end here: no look at each group */
+    n->cut_at_ms = n->now_ms + n->cfg.timing.walk_ms;
+    uint32_t from = n->cursor_cut;
+    uint64_t entries = 0;
+    for (uint32_t k = 0; k < n->group_count && entries < CUT_PER_CYCLE; k++) {
+        uint32_t i = (from + k) % n->group_count;
         struct group *g = n->groups[i];
         uint64_t index = g == NULL ? 0 : node_cut_next(n, g);
         if (index == 0)
             continue;
+        entries += index - g->cut_pending;
         add_of(n, g, STORE_CUT)->index = index;
         mark(n, g)->cut = index;
         g->cut_pending = index;
+        n->cursor_cut = (i + 1) % n->group_count;
     }
 }
 

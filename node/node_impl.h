@@ -348,7 +348,7 @@ struct node {
     size_t hard_waiting, log_waiting; /* of all groups, for the next cycle */
     struct queue extras;              /* waiting */
     struct queue sweeps;              /* struct sweep */
-    uint32_t cursor_a, cursor_b;      /* round-robin over groups */
+    uint32_t cursor_a, cursor_b, cursor_cut; /* round-robin over groups */
     uint64_t last_txn;
     uint64_t tombstones[GROUPS_MAX];   /* only ids above are accepted */
     uint32_t incarnations[GROUPS_MAX]; /* the last that was dropped */
@@ -365,6 +365,7 @@ struct node {
     size_t client_bytes;
     size_t unstored_entries, unstored_bytes;
     uint64_t portion_at_ms; /* no portion is due by its age before */
+    uint64_t cut_at_ms;     /* when logs are looked at, at the latest */
     uint64_t walk_tick_ms;
     uint32_t removed_count; /* replicas of ours, not told in the log yet */
     uint64_t removed_ms;    /* the newest of them */

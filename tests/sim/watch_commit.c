@@ -250,17 +250,35 @@ bool watch_each_config(const struct watch *a, uint32_t group, config_fn fn,
     return true;
 }
 
+/* From where on a log is there, of voters among these hosts who can lead. Who
+ * ends below the highest base is of no use to whom it leads; of the others the
+ * one whose log begins lowest comes to lead if it must. */
+static uint64_t base_of_leaders(const struct watch *a, uint32_t group,
+                                const struct config *c, uint32_t hosts)
+{
+    uint64_t highest = 0, lowest = UINT64_MAX;
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < c->count; i++) {
+            const struct host *h = host_of(a->w, c->members[i].replica.node);
+            const struct disk *d = &a->hosts[h->index].disks[group];
+            if (!c->members[i].is_voter || !(hosts >> h->index & 1))
+                continue;
+            if (round == 0)
+                highest = max_u64(highest, d->base);
+            else if (d->count >= highest)
+                lowest = min_u64(lowest, d->base);
+        }
+    }
+    return lowest;
+}
+
+/* Who lacks what is cut from the leader's log, no log can bring up. */
 static bool has_quorum(const struct watch *a, uint32_t group,
                        const struct config *c, const void *ctx)
 {
     uint32_t hosts = *(const uint32_t *)ctx;
     uint32_t voters = config_voters(c), among = 0;
-    uint64_t base = 0; /* who has less, no log of theirs can bring up */
-    for (uint32_t i = 0; i < c->count; i++) {
-        const struct host *h = host_of(a->w, c->members[i].replica.node);
-        if (hosts >> h->index & 1)
-            base = max_u64(base, a->hosts[h->index].disks[group].base);
-    }
+    uint64_t base = base_of_leaders(a, group, c, hosts);
     for (uint32_t i = 0; i < c->count; i++) {
         const struct host *h = host_of(a->w, c->members[i].replica.node);
         among += c->members[i].is_voter && (hosts >> h->index & 1) &&

@@ -105,6 +105,7 @@ static void link_member(struct client *c, const struct member *m)
             c->links[i].node = (struct id128){0};
     l->node = m->node;
     l->is_contact = false;
+    l->hello_number = 0; /* a late answer to a contact does not overrule it */
     (void)snprintf(l->address, sizeof l->address, "%s", m->client_address);
     memcpy(l->server_key, m->public_key, KEY_BYTES);
     if (is_new || is_changed)

@@ -76,13 +76,32 @@ static bool is_row_whole(const struct world *w, const struct record *r,
     return true;
 }
 
+/* All of the row that are there vote, and no more than the row has. (A lone
+ * voter waits for two, T16.) */
+static bool is_row_filled(const struct world *w, const struct record *r,
+                          uint32_t group, const struct config *c)
+{
+    uint32_t count;
+    const uint16_t *row = record_row(r, group, &count);
+    uint32_t voters = config_voters(c);
+    for (uint32_t i = 0; i < count && voters > 1; i++) {
+        struct id128 node = r->members[row[i]].node;
+        const struct config_member *m = config_find_node(c, node);
+        if (world_in_core(w, host_of(w, node)->index) &&
+            (m == NULL || !m->is_voter))
+            return false;
+    }
+    return voters <= count;
+}
+
 /* What waits for a host that is gone says so; nothing else may be amiss. */
 static bool is_placed(const struct world *w, const struct host *leader,
                       uint32_t group, const struct config *c)
 {
     const struct record *r = node_record(leader->node);
-    return is_row(r, group, c) || (!is_row_whole(w, r, group) &&
-                                   node_reason(leader->node, group)[0] != 0);
+    return is_row(r, group, c) ||
+           (!is_row_whole(w, r, group) && is_row_filled(w, r, group, c) &&
+            node_reason(leader->node, group)[0] != 0);
 }
 
 static bool has_group_settled(struct world *w, uint32_t g)

@@ -3,7 +3,8 @@
 # transfer, while appends and reads go on. All of it is there, byte for byte,
 # once the nodes that had it before are down.
 . "$(dirname "$0")/lib.sh"
-SIZE=200 # MiB
+SIZE=96 # MiB, in so many streams:
+STREAMS=8
 JOIN_SECONDS=$((120 * SLOW))
 BOUND=$((128 * SLOW)) # MiB of memory
 KEEP=32
@@ -29,10 +30,10 @@ keep 2
 keep 3
 check "three nodes are healthy" eddy ring wait --timeout 30s
 input >data
-for i in 1 2 3 4; do
-    check "put of a quarter" eddy put "big/$i" - --segment 64K -q \
-        < <(tail -c +$(((i - 1) * SIZE / 4 * 1048576 + 1)) data |
-            head -c $((SIZE / 4 * 1048576)))
+for i in $(seq $STREAMS); do
+    check "put of part $i" eddy put "big/$i" - --segment 64K -q \
+        < <(tail -c +$(((i - 1) * SIZE / STREAMS * 1048576 + 1)) data |
+            head -c $((SIZE / STREAMS * 1048576)))
 done
 
 enter 4
@@ -59,7 +60,7 @@ for i in 1 2 3 4; do
 done
 check "no node has more than $most MiB of memory, bound $BOUND" test $most -lt $BOUND
 check "what was appended meanwhile is there" cmp written <(eddy get live)
-all() { for i in 1 2 3 4; do eddy get "big/$i"; done; }
+all() { for i in $(seq $STREAMS); do eddy get "big/$i"; done; }
 check "the same bytes" cmp data <(all)
 kill_nodes 1
 check "the same bytes without the first node" within 30 cmp data <(all)

@@ -368,6 +368,28 @@ static void a_contact_where_nobody_is_costs_no_wait(void **state)
     world_free(w);
 }
 
+/* Another node had the contact's address when it was asked. */
+static void a_late_hello_does_not_overrule_the_record(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2);
+    struct sent first = *next_sent(w, OP_HELLO);
+    pass(w, ATTEMPT / 2);
+    say_hello(w, next_sent(w, OP_HELLO));
+    give_record(w, next_sent(w, OP_RECORD));
+    struct response r = {.op = OP_HELLO, .node = id_of(3), .level = LEVEL_NOW};
+    respond_as(w, &first, r.node, w->record->epoch, &r);
+    submit_create(w, 5);
+    struct sent *s = next_sent(w, OP_COMMANDS);
+    if (node_at(w, s->link) != 1) {
+        refuse_moved(w, s, 1);
+        s = next_sent(w, OP_COMMANDS);
+    }
+    assert_int_equal(node_at(w, s->link), 1);
+    assert_true(id_equal(s->in.header.to, id_of(1)));
+    world_free(w);
+}
+
 static void nobody_answering_is_unavailable_when_time_is_up(void **state)
 {
     (void)state;
@@ -1367,6 +1389,7 @@ int main(void)
         cmocka_unit_test(connect_asks_hello_then_the_record),
         cmocka_unit_test(a_silent_contact_is_not_waited_for),
         cmocka_unit_test(a_contact_where_nobody_is_costs_no_wait),
+        cmocka_unit_test(a_late_hello_does_not_overrule_the_record),
         cmocka_unit_test(nobody_answering_is_unavailable_when_time_is_up),
         cmocka_unit_test(a_denied_key_is_told_at_once),
         cmocka_unit_test(a_higher_epoch_in_a_header_fetches_the_record),

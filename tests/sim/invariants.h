@@ -56,6 +56,7 @@
     X(S9B, SIM_SAFETY, "one change of members at a time")                      \
     X(S9D, SIM_SAFETY, "the configuration in force is the log's newest")       \
     X(S9E, SIM_SAFETY, "a leader is a voter of its configuration")             \
+    X(S17, SIM_SAFETY, "a replica that was installed has all of its segments") \
     X(S23, SIM_SAFETY, "a full disk refuses commands and nothing else")        \
     X(S24, SIM_SAFETY, "nobody speaks of damage where there is none")          \
     X(S12, SIM_SAFETY, "a change of the ring is made from its newest")         \

@@ -1,4 +1,5 @@
 /* watch_disk.c - what is on which disk; see watch.h. */
+#include "tests/sim/twin.h"
 #include "tests/sim/watch_impl.h"
 
 /* ---- contents ---------------------------------------------------------- */
@@ -201,6 +202,73 @@ static void blob_stored(struct watch *a, struct host *h,
     d->stored = c->index;
 }
 
+/* Segments of a stream that entries up to the index have brought. */
+static uint64_t segments_at(const struct twin_stream *s, uint64_t index)
+{
+    size_t count = s == NULL ? 0 : s->count;
+    while (count > 0 && s->segments[count - 1].index > index)
+        count--;
+    return count;
+}
+
+/* In these rows, which must be of segments that there are. */
+static uint64_t count_segments(const struct watch *a, struct host *h,
+                               const struct rows_result *rows,
+                               struct rows_ticket *t)
+{
+    struct moved_iter it;
+    struct moved_row m;
+    uint64_t count = 0;
+    MUST_HOLD(a->w, S17,
+              moved_verify(span_buf(&rows->rows), span_buf(&rows->payload)),
+              "n%u has other bytes in a segment of group %u", h->index + 1,
+              t->group);
+    moved_begin(&it, span_buf(&rows->rows));
+    while (moved_next(&it, &m)) {
+        const struct run_row *r = &m.row;
+        uint64_t end = r->first_seq + r->count;
+        uint64_t most =
+            segments_at(twin_stream(a->w->twin, t->group, r->stream), t->index);
+        MUST_HOLD(a->w, S17, end <= most,
+                  "n%u has segment %llu of a stream of group %u, which has "
+                  "%llu as of entry %llu",
+                  h->index + 1, ull(end - 1), t->group, ull(most),
+                  ull(t->index));
+        t->from = (struct row_cursor){r->stream, end};
+        count += r->count;
+    }
+    return count;
+}
+
+/* Each row is read once, so that the sum tells whether one is missing. */
+static void check_whole(struct watch *a, struct host *h, uint32_t group)
+{
+    const struct disk *d = &a->hosts[h->index].disks[group];
+    struct rows_ticket t = {.group = group,
+                            .incarnation = d->incarnation,
+                            .index = d->stored,
+                            .bytes_max = ROWS_BYTES};
+    uint64_t there = 0, needed = 0;
+    struct rows_result rows;
+    if (h->is_damaged || h->is_rotten)
+        return; /* since they came, perhaps */
+    bool is_end = false;
+    while (!is_end) {
+        store_read_rows(h->reader, &t, &rows);
+        is_end = rows.err != ERR_OK || rows.count == 0;
+        if (!is_end)
+            there += count_segments(a, h, &rows, &t);
+        store_rows_free(&rows);
+    }
+    const struct twin_stream *s = NULL;
+    while ((s = twin_next(a->w->twin, group, s)) != NULL)
+        needed += segments_at(s, d->stored);
+    MUST_HOLD(a->w, S17, there == needed,
+              "n%u takes group %u for installed at entry %llu, with %llu "
+              "segments of %llu",
+              h->index + 1, group, ull(d->stored), ull(there), ull(needed));
+}
+
 /* S17: only now is it a replica, with all that is committed up to there. */
 static void installed(struct watch *a, struct host *h, uint32_t group)
 {
@@ -209,6 +277,8 @@ static void installed(struct watch *a, struct host *h, uint32_t group)
     MUST_HOLD(a->w, I7, d->is_installing && d->stored > 0,
               "n%u takes group %u for installed without a blob", h->index + 1,
               group);
+    if (group != 0)
+        check_whole(a, h, group);
     d->is_installing = false;
     d->base = d->stored;
     if (d->stored > d->capacity) {

@@ -63,12 +63,16 @@ static struct walk_replica view_of(const struct node *n, const struct group *g,
         return (struct walk_replica){.is_out = is_out(n, r.node)};
     bool is_matched =
         p->match > 0 && p->match + MATCHED_LAG >= raft_commit(g->raft);
-    return (struct walk_replica){.is_live = is_live(n, p),
-                                 .is_matched = is_matched,
-                                 .is_calm = is_calm(n, r.node),
-                                 .is_lost = p->is_lost,
-                                 .is_out = is_out(n, r.node),
-                                 .is_behind = p->is_behind};
+    return (struct walk_replica){
+        .is_live = is_live(n, p),
+        .is_matched = is_matched,
+        .is_calm = is_calm(n, r.node),
+        .is_lost = p->is_lost,
+        .is_out = is_out(n, r.node),
+        .is_behind = p->is_behind,
+        .is_installing =
+            !p->is_voter && !node_has_timed_out(n->now_ms, g->invited_ms,
+                                                2 * n->cfg.timing.election_ms)};
 }
 
 static uint32_t row_nodes(const struct node *n, uint32_t group,

@@ -45,6 +45,7 @@ struct tally {
     uint32_t fit_voters;
     uint32_t ready_learners;  /* wanted, live, matched */
     uint32_t wanted_learners; /* on their way in */
+    uint32_t coming_learners; /* ... and heard of */
 };
 
 static struct tally count(const struct walk_view *v)
@@ -58,6 +59,8 @@ static struct tally count(const struct walk_view *v)
             t.fit_voters += is_fit(v, i);
         } else if (wanted) {
             t.wanted_learners++;
+            t.coming_learners +=
+                v->replicas[i].is_live || v->replicas[i].is_installing;
             t.ready_learners += is_fit(v, i);
         }
     }
@@ -76,22 +79,39 @@ static bool remove_lost(const struct walk_view *v, struct walk_step *out)
     return false;
 }
 
-/* S2: while voters are short and a learner is on its way, it waits, so that
- * they are never more than one short. A learner that does not come holds
- * nothing up while there are enough. The removed one was part of no quorum that
- * committed what is cut, so the quorum that is left is no smaller than those
- * were. */
+/* A voter that was there before this one, and so before what this one came with
+ * by transfer: its log may begin lower. */
+static const struct config_member *older_voter(const struct walk_view *v)
+{
+    const struct config_member *oldest = NULL;
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (m->is_voter && is_fit(v, i) && m->replica.added < v->self.added &&
+            (oldest == NULL || m->replica.added < oldest->replica.added))
+            oldest = m;
+    }
+    return oldest;
+}
+
+/* A voter goes only if nobody else can bring it up either: its removal is in
+ * force as soon as it is in a log, and if this leader dies before it commits,
+ * the one that could would need this leader. S2: while a learner is on its way,
+ * it waits; one that does not come holds nothing up while voters are enough. */
 static bool remove_behind(const struct walk_view *v, const struct tally *t,
                           struct walk_step *out)
 {
-    bool is_one_coming = t->voters < v->row_count && t->wanted_learners > 0;
+    bool is_short = t->voters < v->row_count && t->wanted_learners > 0;
+    const struct config_member *older = older_voter(v);
     for (uint32_t i = 0; i < v->config->count; i++) {
         const struct config_member *m = &v->config->members[i];
         if (!v->replicas[i].is_behind || !v->replicas[i].is_live ||
-            (m->is_voter && is_one_coming))
+            (m->is_voter && (is_short || t->coming_learners > 0)))
             continue;
-        *out =
-            step_of(WALK_REMOVE, m->replica, "it is behind the cut of the log");
+        *out = m->is_voter && older != NULL
+                   ? step_of(WALK_TRANSFER, older->replica,
+                             "its log may begin lower, where a voter lacks it")
+                   : step_of(WALK_REMOVE, m->replica,
+                             "it is behind the cut of the log");
         return true;
     }
     return false;

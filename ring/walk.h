@@ -6,7 +6,8 @@
  *
  *   lost its log ......... REMOVE at once: it counts for nothing, and its node
  *                          comes back as a new replica, from nothing (S6D)
- *   behind the cut ....... REMOVE, one at a time: no log can bring it up, it
+ *   behind the cut ....... if a voter leads that was there before all others:
+ *                          REMOVE, one at a time: no log can bring it up, it
  *                          acknowledges nothing, and its node comes back as a
  *                          new replica, by transfer. (Never in place: there is
  *                          no old state to install over, S17, T2)
@@ -45,6 +46,7 @@ struct walk_replica {
     bool is_lost;    /* has less on disk than it acknowledged (S6D) */
     bool is_out;     /* the ring has given it up: its node is out, or left */
     bool is_behind;  /* what it lacks is cut from the leader's log */
+    bool is_installing; /* a learner that answers, and has no log yet */
 };
 
 struct walk_view {

@@ -137,6 +137,13 @@ static const struct {
     /* ... not held up by a learner that does not come, if voters are enough */
     {"A*BC-<d-!", "ABD", "remove c"},
     {"A*B-<Cd-!", "ABD", "remove b"},
+    /* ... but by one that is about to come: it is promoted first */
+    {"A*BC-<d-", "ABD", "wait"},
+    {"A*BC-<d", "ABD", "promote d"},
+    /* a voter that was there before may have what the leader's log lacks */
+    {"ABC*D-<", "ABC", "transfer a"},
+    {"A-BC*D-<", "BCD", "transfer b"},
+    {"A!B-<C*", "ABC", "remove b"},
     /* a learner that is not wanted any more */
     {"A*BCd", "ABC", "remove d"},
     /* the preferred leader leads, once it is live, matched and calm */

@@ -20,14 +20,14 @@
  *
  * Newcomers (joining) are members at once and get copies when they are up,
  * which group 0's leader writes down once nobody else has joined for some
- * seconds (JOIN_SETTLE_MS): ten nodes that are started one after the other are
- * one fold. Folded one by one, the first of ten would be given what the others
- * then take from it again: 1.75 times the copies where three become thirteen,
- * 1.34 times from ten (make bench-ring). Since groups walk within a second, a
- * fold from where copies *are* could not bring that back: only waiting can.
- * Where members that are up are too few for
- * N, newcomers are not made to wait: the first of them, by slot, get copies in
- * the record that lets them in; and an operator's plan takes all of them in.
+ * seconds (JOIN_SETTLE_MS) and all are heard: ten nodes that are started one
+ * after the other are one fold. Folded one by one, the first of ten would be
+ * given what the others then take from it again: 1.75 times the copies where
+ * three become thirteen, 1.34 times from ten (make bench-ring). Since groups
+ * walk within a second, a fold from where copies *are* could not bring that
+ * back: only waiting can. Where members that are up are too few for N,
+ * newcomers are not made to wait: the first of them, by slot, get copies in the
+ * record that lets them in; and an operator's plan takes all of them in.
  *
  *   in <--add-- draining --every group says so--> left, gone
  *      --drain->    |                              ^

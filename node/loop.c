@@ -409,6 +409,7 @@ static enum err start_node(struct loop *l)
         .folder = cfg->folder,
         .timing = node_timing_default(),
         .version = EDDY_VERSION,
+        .client_address = cfg->client_address,
         .peer_address = cfg->peer_address,
         .is_recording_trace = cfg->log_level == NODE_DEBUG,
         .release = let_go,

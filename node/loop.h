@@ -19,7 +19,9 @@ struct loop_cfg {
     bool is_insecure;
     char client_listen[ADDRESS_MAX + 1];
     char peer_listen[ADDRESS_MAX + 1];
-    char peer_address[ADDRESS_MAX + 1]; /* what others are told */
+    /* what others are told */
+    char client_address[ADDRESS_MAX + 1];
+    char peer_address[ADDRESS_MAX + 1];
     enum node_log_level log_level;
     enum loop_format log_format;
     /* SIGHUP: puts what may change meanwhile into *cfg and says so in `text`

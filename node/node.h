@@ -62,10 +62,11 @@ struct node_cfg {
     uint64_t nonce;             /* random per process (S6) */
     uint64_t seed;
     struct node_timing timing;
-    const char *version;      /* borrowed for ever */
-    const char *peer_address; /* where others reach us now; NULL: as the record
-                                 says. Borrowed for ever */
-    bool is_recording_trace;  /* NODE_DO_LOG for every protocol step */
+    const char *version; /* borrowed for ever */
+    /* Where clients and peers reach us now; NULL: as the record says. Borrowed
+     * for ever. */
+    const char *client_address, *peer_address;
+    bool is_recording_trace;          /* NODE_DO_LOG for every protocol step */
     void (*release)(uint64_t handle); /* by node_free, for each reference that
                                          the core still has; may be NULL */
 };

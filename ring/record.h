@@ -256,6 +256,10 @@ void record_begin(struct record *r, const struct member *founder,
  * MEMBERS_MAX. On error nothing changes. */
 NODISCARD enum err record_join(struct record *r, const struct member *m,
                                uint64_t now_ms);
+/* A member is reached elsewhere now. BAD_REQUEST: an address is none. */
+NODISCARD enum err record_move(struct record *r, uint16_t slot,
+                               struct span client_address,
+                               struct span peer_address);
 /* Automation's verb: UP, OUT or UNFIT; GONE of who has left. What a member is
  * seen as already changes nothing, not even the time. */
 void record_see(struct record *r, uint16_t slot, enum member_seen seen,

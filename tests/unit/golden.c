@@ -497,6 +497,9 @@ void golden_control_frames(struct frame f[GOLDEN_CONTROL_FRAMES])
     buf_free(&list);
     f[19] = (struct frame){.kind = FRAME_STANDING,
                            .bytes = span_of(standing, sizeof standing)};
+    f[20] = (struct frame){.kind = FRAME_ADDRESS,
+                           .client_address = span_str("10.0.0.7:7460"),
+                           .peer_address = span_str("10.0.0.7:7461")};
 }
 
 static struct buf make_control(void)

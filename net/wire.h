@@ -128,6 +128,7 @@ enum frame_kind {
     FRAME_HELLO = 69,      /* my nonce, at first contact of a boot (S6) */
     FRAME_DEAD = 70,       /* who has been dead to me for out-after (T27) */
     FRAME_STANDING = 71,   /* on whom the groups that I lead count (T6) */
+    FRAME_ADDRESS = 72,    /* I am reached elsewhere than the record says */
 };
 
 struct frame_group {
@@ -203,6 +204,7 @@ struct frame {
     uint64_t boot;        /* FORGOTTEN, HELLO */
     uint64_t nonce;       /* FORGOTTEN, HELLO */
     uint64_t seen_boot;   /* FORGOTTEN: the higher one seen, or 0: removed */
+    struct span client_address, peer_address; /* ADDRESS: record_is_address */
     struct frame_removed removed;   /* when read: set for REMOVED alone, while
                                        all else that a kind lacks is zero; */
     struct frame_transfer transfer; /* and this for the kinds of transfer */

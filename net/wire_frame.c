@@ -234,6 +234,10 @@ static void put_body(struct enc *e, const struct frame *f)
         enc_u64(e, f->boot);
         enc_u64(e, f->nonce);
         return;
+    case FRAME_ADDRESS:
+        enc_string(e, f->client_address);
+        enc_string(e, f->peer_address);
+        return;
     }
 }
 
@@ -254,6 +258,12 @@ static size_t payload_size(const struct raft_msg *m)
     return size;
 }
 
+/* What a body has beside its numbers. */
+static size_t free_size(const struct frame *f)
+{
+    return f->bytes.size + f->client_address.size + f->peer_address.size;
+}
+
 size_t wire_frame_size_max(const struct frame *f)
 {
     if (is_append(f->kind))
@@ -261,8 +271,7 @@ size_t wire_frame_size_max(const struct frame *f)
                payload_size(&f->msg);
     if (is_raft(f->kind))
         return WIRE_RAFT_BYTES_MAX;
-    return FRAME_HEAD_BYTES + BODY_FIXED_BYTES + f->bytes.size +
-           f->payload.size;
+    return FRAME_HEAD_BYTES + BODY_FIXED_BYTES + free_size(f) + f->payload.size;
 }
 
 static void add_slices(struct wire_out *o, const struct raft_msg *m)
@@ -298,7 +307,7 @@ void wire_frame_write(struct wire_out *o, const struct frame *f)
         wire_frame_write_raft(o, f->group.group, f->group.generation, &f->msg);
         return;
     }
-    struct enc e = begin_frame(o, BODY_FIXED_BYTES + f->bytes.size);
+    struct enc e = begin_frame(o, BODY_FIXED_BYTES + free_size(f));
     put_body(&e, f);
     end_frame(o, &e, f->kind, f->payload.size);
     if (f->payload.size > 0)
@@ -520,10 +529,18 @@ static struct span get_rest(struct dec *d, size_t size_max)
     return dec_bytes(d, dec_left(d));
 }
 
+static struct span get_address(struct dec *d)
+{
+    struct span address = dec_string(d);
+    if (!record_is_address(address))
+        dec_fail(d);
+    return address;
+}
+
 static bool kind_is_known(uint16_t kind)
 {
     return (kind >= FRAME_RAFT_FIRST && kind <= FRAME_ROWS) ||
-           (kind >= FRAME_SWIM && kind <= FRAME_STANDING);
+           (kind >= FRAME_SWIM && kind <= FRAME_ADDRESS);
 }
 
 /* False: the body makes no sense. `out` has kind and payload already. */
@@ -589,6 +606,10 @@ static bool get_body(struct dec *d, struct frame *out)
     case FRAME_HELLO:
         out->boot = dec_u64(d);
         out->nonce = dec_u64(d);
+        break;
+    case FRAME_ADDRESS:
+        out->client_address = get_address(d);
+        out->peer_address = get_address(d);
         break;
     }
     return dec_done(d);

@@ -342,6 +342,12 @@ bool config_peer_listen(const struct node_config *c, char out[ADDRESS_MAX + 1])
     return size <= (int)ADDRESS_MAX;
 }
 
+bool config_is_everywhere(const char *address)
+{
+    return strncmp(address, "0.0.0.0:", 8) == 0 ||
+           strncmp(address, "[::]:", 5) == 0;
+}
+
 bool config_advertised(const struct node_config *c, const char *listen,
                        char out[ADDRESS_MAX + 1])
 {

@@ -78,5 +78,11 @@ bool config_number(const char *text, uint64_t max, uint64_t *out);
 bool config_peer_listen(const struct node_config *c, char out[ADDRESS_MAX + 1]);
 bool config_advertised(const struct node_config *c, const char *listen,
                        char out[ADDRESS_MAX + 1]);
+/* An address to listen on that leads nowhere: what is advertised must not be
+ * one. */
+bool config_is_everywhere(const char *address);
+#define CONFIG_NO_ADDRESS                                                      \
+    "who listens on all addresses must say which of them others reach it at: " \
+    "--advertise HOST"
 
 #endif

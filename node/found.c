@@ -28,21 +28,6 @@ static uint64_t wall_ms(void)
 
 /* ---- the member -------------------------------------------------------- */
 
-/* An address to listen on that leads nowhere. */
-static bool is_everywhere(const char *address)
-{
-    return strncmp(address, "0.0.0.0:", 8) == 0 ||
-           strncmp(address, "[::]:", 5) == 0;
-}
-
-static enum err no_address(char *reason)
-{
-    (void)snprintf(reason, FOUND_REASON_SIZE,
-                   "who listens on all addresses must say which of them others "
-                   "reach it at: --advertise HOST");
-    return ERR_BAD_REQUEST;
-}
-
 static void default_name(struct id128 node, char name[NODE_NAME_MAX + 1])
 {
     char hex[33];
@@ -84,8 +69,11 @@ enum err found_member(const struct node_config *c, struct id128 node,
         !config_advertised(c, peer, out->peer_address) ||
         !record_is_address(span_str(out->peer_address)))
         return bad(reason, "peer-listen", c->peer_listen.text);
-    if (is_everywhere(out->client_address) || is_everywhere(out->peer_address))
-        return no_address(reason);
+    if (config_is_everywhere(out->client_address) ||
+        config_is_everywhere(out->peer_address)) {
+        (void)snprintf(reason, FOUND_REASON_SIZE, CONFIG_NO_ADDRESS);
+        return ERR_BAD_REQUEST;
+    }
     const char *fault = record_member_fault(out);
     if (fault != NULL) {
         (void)snprintf(reason, FOUND_REASON_SIZE, "%s", fault);

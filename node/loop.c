@@ -432,6 +432,7 @@ static enum err start_node(struct loop *l)
         .folder = cfg->folder,
         .timing = node_timing_default(),
         .version = EDDY_VERSION,
+        .client_address = cfg->client_address,
         .peer_address = cfg->peer_address,
         .log_keep_entries = cfg->log_keep_entries,
         .repair_rate = cfg->repair_rate,

@@ -19,7 +19,9 @@ struct loop_cfg {
     bool is_insecure;
     char client_listen[ADDRESS_MAX + 1];
     char peer_listen[ADDRESS_MAX + 1];
-    char peer_address[ADDRESS_MAX + 1]; /* what others are told */
+    /* what others are told */
+    char client_address[ADDRESS_MAX + 1];
+    char peer_address[ADDRESS_MAX + 1];
     uint32_t log_keep_entries;
     uint32_t repair_rate; /* bytes a second */
     enum node_log_level log_level;

@@ -62,9 +62,10 @@ struct node_cfg {
     uint64_t nonce;             /* random per process (S6) */
     uint64_t seed;
     struct node_timing timing;
-    const char *version;       /* borrowed for ever */
-    const char *peer_address;  /* where others reach us now; NULL: as the record
-                                  says. Borrowed for ever */
+    const char *version; /* borrowed for ever */
+    /* Where clients and peers reach us now; NULL: as the record says. Borrowed
+     * for ever. */
+    const char *client_address, *peer_address;
     uint32_t log_keep_entries; /* 0: LOG_KEEP_ENTRIES */
     uint32_t repair_rate; /* bytes a second of transfers in; 0: REPAIR_RATE */
     bool is_recording_trace;          /* NODE_DO_LOG for every protocol step */

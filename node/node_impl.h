@@ -169,6 +169,8 @@ struct peer {
     uint32_t nonce;
     uint64_t hello_ms; /* when we last said ours */
     bool was_dead;     /* gossip saw it dead in this life of ours */
+    /* Where it says that it is reached; empty: as the record has it. */
+    char said_client[ADDRESS_MAX + 1], said_peer[ADDRESS_MAX + 1];
     uint64_t heard_ms; /* any message, or when it was last connected anew */
     uint64_t known_ms; /* since when it is a peer */
     struct buf dead;   /* ids: who is dead to it, as of */
@@ -334,6 +336,7 @@ struct node {
     uint64_t automation_ms;             /* the last record that it proposed */
     uint64_t record_index, record_term; /* under way; 0: none */
     uint64_t dead_reported_ms;          /* when we last said who is dead */
+    uint64_t moved_told_ms;             /* ... and where we are reached */
     struct swim swim;
     bool is_swim_open;
     uint16_t slot; /* own */
@@ -493,6 +496,14 @@ bool node_ring_propose(struct node *n, struct group *g,
 void node_ring_ask(struct node *n, struct peer *p);
 void node_ring_received(struct node *n, struct span bytes);
 void node_ring_swim(struct node *n);
+
+/* ---- node_moved.c ------------------------------------------------------ */
+
+/* Says where this node is reached, until the record has it. */
+void node_moved_tick(struct node *n);
+void node_moved_received(struct node *n, struct peer *p, const struct frame *f);
+/* Members that are reached elsewhere; *next is made if there is one. */
+void node_moved_judge(struct node *n, struct record **next);
 
 /* ---- node_out.c -------------------------------------------------------- */
 

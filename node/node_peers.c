@@ -656,6 +656,9 @@ static void frame_received(struct node *n, struct peer *p, struct frame *f,
     case FRAME_STANDING:
         node_standing_received(n, f->bytes);
         return;
+    case FRAME_ADDRESS:
+        node_moved_received(n, p, f);
+        return;
     case FRAME_RAFT_FIRST:
     case FRAME_RAFT_LAST:
         break;

@@ -287,43 +287,46 @@ static void propose_joins(struct node *n, struct group *g)
 }
 
 /* Those who come together are one fold (DESIGN 4, record.h): nobody has asked
- * to join for a while, or somebody has waited long enough. */
-static bool have_joins_settled(const struct node *n, const struct group *g)
+ * to join for a while, and all who did are heard; or they are not for longer;
+ * or somebody has waited long enough. */
+static bool have_joins_settled(const struct node *n, const struct group *g,
+                               bool are_all_heard)
 {
     uint32_t quiet_ms = n->cfg.timing.join_settle_ms;
     /* What the leader before heard, this one does not know. */
     uint64_t last_ms = max_u64(n->joined_ms, g->led_since_ms);
-    return node_has_timed_out(n->now_ms, last_ms, quiet_ms) ||
+    uint32_t quiets = are_all_heard ? 1 : JOIN_SETTLES_LATE;
+    return node_has_timed_out(n->now_ms, last_ms, quiets * quiet_ms) ||
            node_has_timed_out(n->now_ms, n->newcomers_since_ms,
                               JOIN_SETTLES_MAX * quiet_ms);
-}
-
-static bool is_newcomer(const struct node *n, uint16_t slot)
-{
-    const struct member *m = &n->ring->members[slot];
-    return m->wanted != WANTED_LEFT && m->seen == SEEN_JOINING &&
-           swim_state(&n->swim, m->node) == SWIM_ALIVE;
 }
 
 /* Newcomers that gossip has seen alive are up, all of them at once. */
 static void see_newcomers(struct node *n, const struct group *g,
                           struct record **next)
 {
-    uint16_t slots[MEMBERS_MAX];
+    uint16_t heard[MEMBERS_MAX];
     uint32_t count = 0;
-    for (uint16_t i = 0; i < n->ring->member_count; i++)
-        if (is_newcomer(n, i))
-            slots[count++] = i;
+    uint32_t unheard = 0;
+    for (uint16_t i = 0; i < n->ring->member_count; i++) {
+        const struct member *m = &n->ring->members[i];
+        if (m->wanted == WANTED_LEFT || m->seen != SEEN_JOINING)
+            continue;
+        if (swim_state(&n->swim, m->node) == SWIM_ALIVE)
+            heard[count++] = i;
+        else
+            unheard++;
+    }
     if (count == 0)
         n->newcomers_since_ms = 0;
     else if (n->newcomers_since_ms == 0)
         n->newcomers_since_ms = n->now_ms;
-    if (count == 0 || !have_joins_settled(n, g))
+    if (count == 0 || !have_joins_settled(n, g, unheard == 0))
         return;
     if (*next == NULL)
         *next = record_copy(n->ring);
     for (uint32_t i = 0; i < count; i++)
-        record_see(*next, slots[i], SEEN_UP, n->wall_ms);
+        record_see(*next, heard[i], SEEN_UP, n->wall_ms);
 }
 
 /* Who was sent away has left once no group counts on it any more (T6). */
@@ -360,6 +363,7 @@ static void propose_seen(struct node *n, struct group *g)
 {
     struct record *next = NULL;
     see_newcomers(n, g, &next);
+    node_moved_judge(n, &next);
     node_out_judge(n, g, &next);
     see_gone(n, &next);
     raise_acks(n, &next);
@@ -385,6 +389,7 @@ void node_ring_tick(struct node *n)
             n->confirmed_ms = heard;
     }
     node_out_tick(n);
+    node_moved_tick(n);
     node_standing_tick(n);
     if (g == NULL || !node_group_is_leading(g) || n->ring == NULL ||
         n->record_index != 0)

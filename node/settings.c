@@ -99,9 +99,18 @@ enum err settings_fill(const struct node_config *c, struct loop_cfg *l,
     if (size > (int)ADDRESS_MAX ||
         !record_is_address(span_str(l->client_listen)) ||
         !config_peer_listen(c, l->peer_listen) ||
-        !config_advertised(c, l->peer_listen, l->peer_address)) {
+        !config_advertised(c, l->client_listen, l->client_address) ||
+        !config_advertised(c, l->peer_listen, l->peer_address) ||
+        !record_is_address(span_str(l->client_address)) ||
+        !record_is_address(span_str(l->peer_address))) {
         (void)snprintf(reason, FOUND_REASON_SIZE,
-                       "listen and peer-listen are HOST:PORT");
+                       "listen and peer-listen are HOST:PORT, advertise a "
+                       "HOST");
+        return ERR_BAD_REQUEST;
+    }
+    if (config_is_everywhere(l->client_address) ||
+        config_is_everywhere(l->peer_address)) {
+        (void)snprintf(reason, FOUND_REASON_SIZE, CONFIG_NO_ADDRESS);
         return ERR_BAD_REQUEST;
     }
     return ERR_OK;

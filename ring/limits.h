@@ -139,7 +139,8 @@
 #define BACK_AFTER_MS      60000u /* contact before up again (T28) */
 #define JOIN_WAIT_MS       1000u  /* joins that wait are one record */
 #define JOIN_SETTLE_MS     5000u  /* without a join: newcomers get copies ... */
-#define JOIN_SETTLES_MAX   6u     /* ... at the latest after so many of these */
+#define JOIN_SETTLES_LATE  3u     /* ... if one is not heard, after so many; */
+#define JOIN_SETTLES_MAX   6u /* ... from the first, after so many at most */
 #define RECORD_INTERVAL_MS 10000u
 
 static_assert(SEGMENT_BYTES_MAX <= ENTRY_PAYLOAD_BYTES_MAX,

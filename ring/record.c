@@ -198,6 +198,23 @@ enum err record_join(struct record *r, const struct member *m, uint64_t now_ms)
     return ERR_OK;
 }
 
+static void set_address(char to[ADDRESS_MAX + 1], struct span address)
+{
+    memcpy(to, address.data, address.size);
+    to[address.size] = 0;
+}
+
+enum err record_move(struct record *r, uint16_t slot,
+                     struct span client_address, struct span peer_address)
+{
+    ASSERT(slot < r->member_count);
+    if (!record_is_address(client_address) || !record_is_address(peer_address))
+        return ERR_BAD_REQUEST;
+    set_address(r->members[slot].client_address, client_address);
+    set_address(r->members[slot].peer_address, peer_address);
+    return ERR_OK;
+}
+
 /* Of two readings of different clocks; either may be the later. */
 static uint64_t apart_ms(uint64_t a, uint64_t b)
 {

@@ -20,14 +20,14 @@
  *
  * Newcomers (joining) are members at once and get copies when they are up,
  * which group 0's leader writes down once nobody else has joined for some
- * seconds (JOIN_SETTLE_MS): ten nodes that are started one after the other are
- * one fold. Folded one by one, the first of ten would be given what the others
- * then take from it again: 1.75 times the copies where three become thirteen,
- * 1.34 times from ten (make bench-ring). Since groups walk within a second, a
- * fold from where copies *are* could not bring that back: only waiting can.
- * Where members that are up are too few for
- * N, newcomers are not made to wait: the first of them, by slot, get copies in
- * the record that lets them in; and an operator's plan takes all of them in.
+ * seconds (JOIN_SETTLE_MS) and all are heard: ten nodes that are started one
+ * after the other are one fold. Folded one by one, the first of ten would be
+ * given what the others then take from it again: 1.75 times the copies where
+ * three become thirteen, 1.34 times from ten (make bench-ring). Since groups
+ * walk within a second, a fold from where copies *are* could not bring that
+ * back: only waiting can. Where members that are up are too few for N,
+ * newcomers are not made to wait: the first of them, by slot, get copies in the
+ * record that lets them in; and an operator's plan takes all of them in.
  *
  *   in <--add-- draining --every group says so--> left, gone
  *      --drain->    |                              ^
@@ -256,6 +256,10 @@ void record_begin(struct record *r, const struct member *founder,
  * MEMBERS_MAX. On error nothing changes. */
 NODISCARD enum err record_join(struct record *r, const struct member *m,
                                uint64_t now_ms);
+/* A member is reached elsewhere now. BAD_REQUEST: an address is none. */
+NODISCARD enum err record_move(struct record *r, uint16_t slot,
+                               struct span client_address,
+                               struct span peer_address);
 /* Automation's verb: UP, OUT or UNFIT; GONE of who has left. What a member is
  * seen as already changes nothing, not even the time. */
 void record_see(struct record *r, uint16_t slot, enum member_seen seen,

@@ -498,15 +498,18 @@ void golden_control_frames(struct frame f[GOLDEN_CONTROL_FRAMES])
     buf_free(&list);
     f[19] = (struct frame){.kind = FRAME_STANDING,
                            .bytes = span_of(standing, sizeof standing)};
-    f[20] = golden_group_frame(FRAME_BLOB_ASK);
-    f[20].transfer.index = 90;
-    f[20].transfer.offset = 7;
-    f[21] = golden_group_frame(FRAME_ROWS_ASK);
+    f[20] = (struct frame){.kind = FRAME_ADDRESS,
+                           .client_address = span_str("10.0.0.7:7460"),
+                           .peer_address = span_str("10.0.0.7:7461")};
+    f[21] = golden_group_frame(FRAME_BLOB_ASK);
     f[21].transfer.index = 90;
-    f[21].transfer.cursor = (struct row_cursor){{6, 1}, 4};
-    f[22] = golden_group_frame(FRAME_ROWS);
-    f[22].transfer = f[21].transfer;
-    f[22].transfer.err = ERR_NOT_FOUND;
+    f[21].transfer.offset = 7;
+    f[22] = golden_group_frame(FRAME_ROWS_ASK);
+    f[22].transfer.index = 90;
+    f[22].transfer.cursor = (struct row_cursor){{6, 1}, 4};
+    f[23] = golden_group_frame(FRAME_ROWS);
+    f[23].transfer = f[22].transfer;
+    f[23].transfer.err = ERR_NOT_FOUND;
 }
 
 /* A blob's only piece, and a row of the index with its run of five bytes. */

@@ -40,7 +40,7 @@ struct config golden_config(void);
 struct frame golden_raft_frame(enum raft_msg_kind kind);
 struct frame golden_group_frame(enum frame_kind kind);
 /* One of each kind but APPEND. */
-#define GOLDEN_CONTROL_FRAMES 23u
+#define GOLDEN_CONTROL_FRAMES 24u
 void golden_control_frames(struct frame f[GOLDEN_CONTROL_FRAMES]);
 
 #endif

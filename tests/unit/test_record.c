@@ -198,6 +198,25 @@ static void a_join_is_refused_when_name_or_key_is_taken(void **state)
     record_free(r);
 }
 
+static void who_moves_changes_its_addresses_and_nothing_else(void **state)
+{
+    (void)state;
+    struct record *r = rings_advanced(2, 16);
+    struct record *before = record_copy(r);
+    struct span client = span_str("there:1"), peer = span_str("there:2");
+    assert_int_equal(record_move(r, 1, client, span_str("nowhere")),
+                     ERR_BAD_REQUEST);
+    assert_int_equal(record_move(r, 1, span_str(""), peer), ERR_BAD_REQUEST);
+    assert_true(rings_same(r, before));
+    assert_int_equal(record_move(r, 1, client, peer), ERR_OK);
+    assert_string_equal(r->members[1].client_address, "there:1");
+    assert_string_equal(r->members[1].peer_address, "there:2");
+    r->members[1] = before->members[1];
+    assert_true(rings_same(r, before));
+    record_free(before);
+    record_free(r);
+}
+
 static void a_name_is_free_again_once_its_node_has_left(void **state)
 {
     (void)state;
@@ -394,6 +413,7 @@ int main(void)
         cmocka_unit_test(the_first_record_has_one_node_in_every_row),
         cmocka_unit_test(a_joiner_is_in_and_joining),
         cmocka_unit_test(a_join_is_refused_when_name_or_key_is_taken),
+        cmocka_unit_test(who_moves_changes_its_addresses_and_nothing_else),
         cmocka_unit_test(a_name_is_free_again_once_its_node_has_left),
         cmocka_unit_test(a_member_that_joins_again_refreshes_its_addresses),
         cmocka_unit_test(a_binary_below_the_level_may_not_join),

@@ -462,6 +462,29 @@ static void bad_frame_is_skipped_with_its_payload(void **state)
     assert_only_second_append(FIRST_COUNT_AT + 8, 9);
 }
 
+static void address_that_is_none_is_skipped(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "10.0.0.7", "10.0.0.7:0", "a b:1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct wire_out o = {0};
+        struct wire_header h = golden_header(WIRE_PEER_CONTROL);
+        struct frame f = {.kind = FRAME_ADDRESS,
+                          .client_address = span_str("10.0.0.7:7460"),
+                          .peer_address = span_str(bad[i])};
+        wire_begin(&o, &h);
+        wire_frame_write(&o, &f);
+        struct buf b = golden_message(&o, span_str(""));
+        struct wire_in in;
+        struct frame_iter it;
+        assert_int_equal(wire_read(span_buf(&b), &in), ERR_OK);
+        wire_frame_begin(&it, &in);
+        assert_false(wire_frame_next(&it, &f));
+        assert_int_equal(it.skipped, 1);
+        buf_free(&b);
+    }
+}
+
 static void append_whose_entries_do_not_follow_prev_is_skipped(void **state)
 {
     (void)state;
@@ -654,6 +677,7 @@ int main(void)
         cmocka_unit_test(raft_frame_names_its_replicas_and_term),
         cmocka_unit_test(appends_find_their_payload_in_the_message),
         cmocka_unit_test(bad_frame_is_skipped_with_its_payload),
+        cmocka_unit_test(address_that_is_none_is_skipped),
         cmocka_unit_test(append_whose_entries_do_not_follow_prev_is_skipped),
         cmocka_unit_test(frame_that_claims_more_payload_than_there_is_ends_it),
         cmocka_unit_test(configuration_without_voter_or_with_a_twin_is_refused),

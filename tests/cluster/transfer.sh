@@ -7,7 +7,7 @@ SIZE=96 # MiB, in so many streams:
 STREAMS=8
 JOIN_SECONDS=$((120 * SLOW))
 BOUND=$((128 * SLOW)) # MiB of memory
-KEEP=32
+LOG_KEEP=32
 
 input() { seq -f '%015g' 100000000 | head -c "${SIZE}M"; }
 rss_mib() {
@@ -21,7 +21,7 @@ free=$(df -m --output=avail "$W" | tail -n 1)
 [ "$free" -gt $((SIZE * 6 + 1024)) ] ||
     { not_ok "only $free MiB are free in $W, $((SIZE * 6 + 1024)) are needed"; finish; }
 found --partitions 16
-keep() { run "$1" env EDDYD_LOG_KEEP=$KEEP; }
+keep() { run "$1" env EDDYD_LOG_KEEP=$LOG_KEEP; }
 keep 1
 check "the first node is ready" within 10 is_ready 1
 enter 2

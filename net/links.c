@@ -110,7 +110,7 @@ void links_reconnect(struct links *l, uint32_t link)
 bool links_send(struct links *l, uint32_t link, const struct wire_out *message)
 {
     return link < l->link_count && l->links[link].socket != NULL &&
-           socket_send(l->links[link].socket, span_of(NULL, 0), message);
+           socket_send(l->links[link].socket, span_of(NULL, 0), message, NULL);
 }
 
 void links_wait(struct links *l, int timeout_ms, const int *fds, size_t count,

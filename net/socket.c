@@ -238,9 +238,8 @@ enum err socket_bind(void *socket, const char *address, char *reason)
 
 /* ---- messages ---------------------------------------------------------- */
 
-static void fill_message(zmq_msg_t *message, const struct wire_out *from)
+static void fill(uint8_t *at, const struct wire_out *from)
 {
-    uint8_t *at = zmq_msg_data(message);
     memcpy(at, from->bytes.data, from->bytes.size);
     at += from->bytes.size;
     for (uint32_t i = 0; i < from->slice_count; i++) {
@@ -280,7 +279,50 @@ static bool send_id(void *socket, struct span id)
     return ok;
 }
 
-bool socket_send(void *socket, struct span id, const struct wire_out *from)
+/* A message that is counted: what ZeroMQ gives back begins with this. */
+struct counted {
+    struct socket_tally *tallies[2];
+    size_t size;
+    uint8_t bytes[];
+};
+
+static void uncount(void *data, void *hint)
+{
+    struct counted *c = hint;
+    (void)data;
+    for (size_t i = 0; i < 2; i++)
+        atomic_fetch_sub_explicit(&c->tallies[i]->bytes, c->size,
+                                  memory_order_relaxed);
+    mem_free(c);
+}
+
+static void make_counted(zmq_msg_t *message, size_t size,
+                         const struct wire_out *from,
+                         struct socket_tally *const tallies[2])
+{
+    /* Not mem_alloc: what is about to be filled is not zeroed. */
+    struct counted *c = mem_resize(NULL, sizeof *c + size);
+    c->size = size;
+    for (size_t i = 0; i < 2; i++) {
+        c->tallies[i] = tallies[i];
+        atomic_fetch_add_explicit(&tallies[i]->bytes, size,
+                                  memory_order_relaxed);
+    }
+    fill(c->bytes, from);
+    int rc = zmq_msg_init_data(message, c->bytes, size, uncount, c);
+    ASSERT(rc == 0);
+}
+
+static void make_plain(zmq_msg_t *message, size_t size,
+                       const struct wire_out *from)
+{
+    int rc = zmq_msg_init_size(message, size);
+    ASSERT(rc == 0);
+    fill(zmq_msg_data(message), from);
+}
+
+bool socket_send(void *socket, struct span id, const struct wire_out *from,
+                 struct socket_tally *const tallies[2])
 {
     size_t size = wire_out_size(from);
     ASSERT(from->bytes.size >= WIRE_HEADER_BYTES);
@@ -289,9 +331,10 @@ bool socket_send(void *socket, struct span id, const struct wire_out *from)
     if (id.size > 0 && !send_id(socket, id))
         return false;
     zmq_msg_t message;
-    int rc = zmq_msg_init_size(&message, size);
-    ASSERT(rc == 0);
-    fill_message(&message, from);
+    if (tallies != NULL)
+        make_counted(&message, size, from, tallies);
+    else
+        make_plain(&message, size, from);
     bool ok = send_frame(socket, &message, 0);
     if (!ok)
         (void)zmq_msg_close(&message);

@@ -7,6 +7,8 @@
 #ifndef NET_SOCKET_H
 #define NET_SOCKET_H
 
+#include <stdatomic.h>
+
 #include "net/blob.h"
 #include "net/keys.h"
 #include "net/wire.h"
@@ -54,10 +56,18 @@ void socket_close(void *socket); /* NULL is accepted */
 /* IN_USE; IO: not an address of this machine, or not allowed. */
 NODISCARD enum err socket_bind(void *socket, const char *address, char *reason);
 
+/* Bytes that wait in queues of ZeroMQ's: counted here, taken off by its I/O
+ * threads. It must outlive the context. */
+struct socket_tally {
+    _Atomic size_t bytes;
+};
+
 /* One message of header, inline part and slices (blobs), copied into one
- * frame; `id`, if not empty, goes before it (ROUTER). False: dropped, since
- * the queue is full, nobody is connected, or it is too large. */
-bool socket_send(void *socket, struct span id, const struct wire_out *message);
+ * frame; `id`, if not empty, goes before it (ROUTER). Counted in both
+ * `tallies` (NULL: not) until it is on its way. False: dropped,
+ * since the queue is full, nobody is connected, or it is too large. */
+bool socket_send(void *socket, struct span id, const struct wire_out *message,
+                 struct socket_tally *const tallies[2]);
 
 enum socket_got {
     SOCKET_GOT_NOTHING,

@@ -8,7 +8,9 @@
 #include "net/socket.h"
 #include "net/zap.h"
 
-#define IO_THREADS 2u /* control and clients; bulk (HAZARDS 3.9) */
+#define IO_THREADS  2u /* control and clients; bulk (HAZARDS 3.9) */
+#define TALLIES     1024u
+#define SMALL_BYTES (4 * KIB)
 
 static_assert(TRANSPORT_REASON_SIZE == SOCKET_REASON_SIZE,
               "a socket's reason is the transport's");
@@ -36,6 +38,10 @@ struct transport {
     struct peer *peers;
     size_t peer_count;
     struct transport_stats stats;
+    /* Answers that clients have not fetched yet: of all, and of each by its
+     * connection's number; who shares a tally shares what is allowed. */
+    struct socket_tally answers;
+    struct socket_tally answers_to[TALLIES];
 };
 
 /* ---- life -------------------------------------------------------------- */
@@ -210,9 +216,19 @@ bool transport_send_peer(struct transport *t, struct id128 node,
 {
     struct peer *p = find_peer(t, node);
     bool ok = p != NULL && p->lanes[lane] != NULL &&
-              socket_send(p->lanes[lane], span_of(NULL, 0), message);
+              socket_send(p->lanes[lane], span_of(NULL, 0), message, NULL);
     t->stats.dropped_peer += !ok;
     return ok;
+}
+
+/* Who does not fetch its answers fills its own share; where all together have
+ * filled theirs, each may have one large answer more. */
+static bool has_room(struct socket_tally *const tallies[2], size_t size)
+{
+    size_t all = atomic_load_explicit(&tallies[0]->bytes, memory_order_relaxed);
+    size_t own = atomic_load_explicit(&tallies[1]->bytes, memory_order_relaxed);
+    return own == 0 || (own + size <= CLIENT_ANSWERS_BYTES_MAX &&
+                        all + size <= CLIENTS_BYTES_MAX);
 }
 
 bool transport_send_client(struct transport *t, uint64_t connection,
@@ -220,9 +236,14 @@ bool transport_send_client(struct transport *t, uint64_t connection,
 {
     uint8_t id[SOCKET_ID_BYTES];
     socket_connection_id(connection, id);
-    bool ok =
-        t->client_port.socket != NULL &&
-        socket_send(t->client_port.socket, span_of(id, sizeof id), message);
+    struct socket_tally *const tallies[2] = {
+        &t->answers, &t->answers_to[connection % TALLIES]};
+    size_t size = wire_out_size(message);
+    bool is_small = size <= SMALL_BYTES;
+    bool ok = t->client_port.socket != NULL &&
+              (is_small || has_room(tallies, size)) &&
+              socket_send(t->client_port.socket, span_of(id, sizeof id),
+                          message, is_small ? NULL : tallies);
     t->stats.dropped_client += !ok;
     return ok;
 }

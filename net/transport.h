@@ -77,7 +77,9 @@ void transport_peer_remove(struct transport *t, struct id128 node);
 bool transport_send_peer(struct transport *t, struct id128 node,
                          enum wire_lane lane, const struct wire_out *message);
 /* To a client that has sent something: transport_in.connection. False:
- * dropped, for it has gone, or has left too many answers unread. */
+ * dropped, for it has gone, or has left too many answers unread, or too many
+ * bytes of them: CLIENT_ANSWERS_BYTES_MAX, or CLIENTS_BYTES_MAX of all; small
+ * ones are not counted. */
 bool transport_send_client(struct transport *t, uint64_t connection,
                            const struct wire_out *message);
 

@@ -303,8 +303,8 @@ struct request {
     uint64_t from_seq;      /* READ */
     uint64_t end_seq;       /* READ: stop before; SEQ_ANY: no bound */
     uint32_t bytes_max;     /* READ */
-    uint32_t wait_ms;       /* READ: hold the answer while there is nothing at
-                               from_seq; the node caps it at READ_WAIT_MS */
+    uint32_t wait_ms;       /* READ: to hold the answer while there is nothing
+                               at from_seq; not obeyed yet */
 };
 
 /* Every response: op, err, the leader's hint, credit, a text for people. The

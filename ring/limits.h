@@ -58,6 +58,7 @@
 #define CLIENT_CREDIT_COMMANDS     256u /* at first, and of a busy node */
 #define CLIENT_CREDIT_COMMANDS_MAX 1024u
 #define CLIENTS_BYTES_MAX          (64 * MIB) /* all clients of a node */
+#define CLIENT_ANSWERS_BYTES_MAX   (32 * MIB) /* not fetched by one client */
 #define READ_BYTES_MAX             (1 * MIB)  /* one answer to a read */
 #define SWIM_BYTES_MAX             1400u
 #define SWIM_META_BYTES_MAX        64u
@@ -158,8 +159,11 @@ static_assert(PRODUCER_INFLIGHT_MAX <= PRODUCER_WINDOW,
               "whatever may be repeated is remembered");
 static_assert(PRODUCERS_CLOSED_MAX > ENTRY_COMMANDS_MAX,
               "no entry closes a producer and forgets it too");
-static_assert(CLIENT_REQUESTS_MAX * READ_BYTES_MAX <= CLIENTS_BYTES_MAX,
-              "the answers that wait for one client are bounded");
+static_assert(CLIENT_REQUESTS_MAX / 2 * READ_BYTES_MAX <=
+                  CLIENT_ANSWERS_BYTES_MAX,
+              "who has half of its requests for reads loses no answer");
+static_assert(CLIENT_ANSWERS_BYTES_MAX < CLIENTS_BYTES_MAX,
+              "one client alone does not fill what all have");
 static_assert(TRANSFER_HWM * GROUP_SHARE_BYTES <= LANE_WINDOW_TRANSFER_BYTES,
               "the window is what bounds transfers");
 static_assert(JOIN_SETTLE_MS >= 3 * JOIN_WAIT_MS,

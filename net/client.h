@@ -186,8 +186,9 @@ void client_recv(struct client *c, uint32_t link, struct span message,
                  uint64_t handle, uint64_t now_ms);
 /* The shell knows that nobody is at the other end of a link, or no more: what
  * waits for an answer from there runs out in the turn after the next tick,
- * and others are asked instead. Or that somebody is there (again). A shell
- * that cannot know need not tell: time does. */
+ * and others are asked instead; a STATUS of who is there ends UNAVAILABLE. Or
+ * that somebody is there (again). A shell that cannot know need not tell: time
+ * does. */
 void client_link_lost(struct client *c, uint32_t link, uint64_t now_ms);
 void client_link_up(struct client *c, uint32_t link, uint64_t now_ms);
 void client_tick(struct client *c, uint64_t now_ms);

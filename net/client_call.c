@@ -287,6 +287,13 @@ static void attempt(struct client *c, struct call *call)
         fail(c, call, ERR_NOT_FOUND);
         return;
     }
+    /* How a node is: nobody else can say that, and it is not there. */
+    if (link != UINT32_MAX && call->request.op == CLIENT_STATUS &&
+        c->links[link].is_lost) {
+        client_say(call->text, span_str("nobody is there"));
+        fail(c, call, ERR_UNAVAILABLE);
+        return;
+    }
     if (link == UINT32_MAX ||
         c->links[link].flight_requests >= LINK_CALLS_MAX) {
         call->try_ms = c->now_ms + c->cfg.backoff_min_ms;

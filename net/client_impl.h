@@ -18,8 +18,9 @@ struct link {
     struct id128 node; /* zero: a contact that has not said who it is */
     bool is_contact;
     uint64_t hello_number, record_number; /* newest asked; 0: none */
-    uint64_t silent_until_ms;             /* it let a request run out, or
-                                             nobody is there */
+    bool is_lost;             /* nobody is there, and the shell tries again */
+    uint64_t silent_until_ms; /* it let a request run out, or
+                                 nobody is there */
     uint32_t credit_bytes, credit_commands;
     uint32_t flight_bytes, flight_commands, flight_requests;
 };

@@ -239,6 +239,7 @@ bool client_route_heard(struct client *c, uint32_t link,
     if (!is_hello && !id_equal(l->node, h->from))
         return false;
     l->silent_until_ms = 0;
+    l->is_lost = false;
     if (r->credit_bytes > 0 && r->credit_commands > 0) {
         l->credit_bytes = r->credit_bytes;
         l->credit_commands = r->credit_commands;
@@ -370,6 +371,7 @@ bool client_route_lost(struct client *c, uint32_t link)
     struct link *l = &c->links[link];
     bool was_known = is_silent(c, link);
     l->silent_until_ms = c->now_ms + SILENT_MS;
+    l->is_lost = true;
     if (was_known)
         return false;
     if (l->hello_number != 0 || l->record_number != 0)
@@ -380,6 +382,7 @@ bool client_route_lost(struct client *c, uint32_t link)
 void client_route_up(struct client *c, uint32_t link)
 {
     c->links[link].silent_until_ms = 0;
+    c->links[link].is_lost = false;
 }
 
 void client_route_silent(struct client *c, uint32_t group, uint32_t link)

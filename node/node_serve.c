@@ -238,8 +238,8 @@ static enum err may_command(const struct node *n, const struct group *g,
     }
     if (n->is_full) {
         (void)snprintf(text, 160,
-                       "the disk or the map of this partition's "
-                       "leader is nearly full");
+                       "at the node that leads this partition; eddy ring "
+                       "status names who is low");
         return ERR_NO_SPACE;
     }
     if (n->is_stopping)

@@ -456,11 +456,13 @@ static int table(struct cli *cli, struct eddy *e)
 
 static int wait_settled(struct cli *cli, struct eddy *e)
 {
-    uint64_t began = cli_now_ms();
+    uint64_t began = cli_now_ms(), end = began + cli->timeout_ms;
     char text[256] = "no answer yet", took[CLI_TEXT_SIZE];
     for (;;) {
         enum eddy_error err;
-        struct cmd_view *v = cmd_view_take(e, ANSWER_MS, &err);
+        uint64_t left = end - min_u64(cli_now_ms(), end);
+        struct cmd_view *v = cmd_view_take(
+            e, (uint32_t)min_u64(max_u64(left, POLL_MS), ANSWER_MS), &err);
         bool is_settled = v != NULL && cmd_view_is_settled(v, true, text);
         cmd_view_free(v);
         uint64_t ms = cli_now_ms() - began;

@@ -355,15 +355,18 @@ static bool is_low(const struct status *s)
 
 static void find_nodes(const struct cmd_view *v, struct findings *f)
 {
-    bool low[MEMBERS_MAX] = {false}, bad[MEMBERS_MAX] = {false};
-    uint32_t low_count = 0, bad_count = 0, others = 0;
+    bool low[MEMBERS_MAX] = {false}, full[MEMBERS_MAX] = {false};
+    bool bad[MEMBERS_MAX] = {false};
+    uint32_t low_count = 0, full_count = 0, bad_count = 0, others = 0;
     const struct status *first = NULL;
     char names[160];
     for (uint32_t i = 0; i < v->record->member_count; i++) {
         const struct cmd_view_node *n = &v->nodes[i];
         if (!n->has_answered)
             continue;
-        low[i] = is_low(&n->self);
+        full[i] = n->self.is_full;
+        full_count += full[i];
+        low[i] = !full[i] && is_low(&n->self);
         low_count += low[i];
         bad[i] = n->quarantined > 0;
         bad_count += n->quarantined;
@@ -371,6 +374,11 @@ static void find_nodes(const struct cmd_view *v, struct findings *f)
             first = &n->self;
         others += !span_equal(first->version, n->self.version);
     }
+    name_members(v, full, names, sizeof names);
+    add(f, "DISK_LOW", VIEW_WARN, full_count, UINT64_MAX,
+        "%s: full: appends to the partitions that it leads are refused until "
+        "it has space",
+        names);
     name_members(v, low, names, sizeof names);
     add(f, "DISK_LOW", VIEW_WARN, low_count, UINT64_MAX,
         "%s: nearly full: give it space, or appends are refused there", names);

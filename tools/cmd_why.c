@@ -195,11 +195,11 @@ static void explain_member(const struct cmd_view *v, uint16_t slot,
     if (!n->has_answered && n->seen_dead > 0)
         buf_printf(
             text,
-            "dead for %s to %u others: it goes out of the ring after %us "
+            "dead for %s to %u other%s: it goes out of the ring after %us "
             "(at most one, or a tenth of the nodes, within an hour, and "
             "not two of a zone)",
             cli_duration(n->dead_ms, ago), n->seen_dead,
-            v->record->out_after_ms / 1000);
+            n->seen_dead == 1 ? "" : "s", v->record->out_after_ms / 1000);
     else if (!n->has_answered)
         buf_printf(text,
                    n->seen_alive > 0

@@ -4,7 +4,8 @@
 . "$(dirname "$0")/lib.sh"
 STREAMS=32
 PACE_MS=10                # between an answer and the next append of a stream
-P99_MS=$((250 * SLOW))    # of the appends during the restarts
+P99_MS=$((250 * SLOW))    # of the appends during the restarts, or thrice that
+                          # at rest (a machine that is busy with other things)
 WORST_MS=$((1500 * SLOW)) # of any append
 
 begin 5
@@ -64,9 +65,11 @@ rolling() {
     wait $putter
     read -r count median p99 worst < <(took "$calm" "$since")
     say "$n nodes, $STREAMS streams, at rest: $count appends, median $median ms, p99 $p99 ms, longest $worst ms"
+    local limit
+    limit=$(awk "BEGIN { m = 3 * ($p99 + 0); print m > $P99_MS ? m : $P99_MS }")
     read -r count median p99 worst < <(took "$since" "$until")
     check "$n nodes: p99 of $count appends during the restarts is $p99 ms (median $median, longest $worst)" \
-        awk "BEGIN { exit !($count > 100 && $p99 <= $P99_MS && $worst <= $WORST_MS) }"
+        awk "BEGIN { exit !($count > 100 && $p99 <= $limit && $worst <= $WORST_MS) }"
     local pause
     pause=$(longest_pause "$since" "$until")
     check "no stream waits for longer than $pause ms" test "$pause" -le $WORST_MS

@@ -648,6 +648,24 @@ static void status_goes_to_its_member_only(void **state)
     world_free(w);
 }
 
+static void status_of_a_node_that_is_not_there_ends_at_once(void **state)
+{
+    (void)state;
+    struct world *w = connected();
+    struct client_request r = {
+        .op = CLIENT_STATUS, .token = 8, .node = id_of(2)};
+    assert_int_equal(client_submit(w->client, &r, w->now), ERR_OK);
+    uint32_t link = next_sent(w, OP_STATUS)->link;
+    lose(w, link);
+    assert_int_equal(only_told(w)->result.err, ERR_UNAVAILABLE);
+    assert_int_equal(client_submit(w->client, &r, w->now), ERR_OK);
+    assert_int_equal(only_told(w)->result.err, ERR_UNAVAILABLE);
+    client_link_up(w->client, link, w->now);
+    assert_int_equal(client_submit(w->client, &r, w->now), ERR_OK);
+    assert_int_equal(next_sent(w, OP_STATUS)->link, link);
+    world_free(w);
+}
+
 static void join_goes_to_group_0s_leader(void **state)
 {
     (void)state;
@@ -1403,6 +1421,7 @@ int main(void)
         cmocka_unit_test(a_lost_link_is_not_waited_for),
         cmocka_unit_test(a_lost_link_is_asked_again_once_it_is_back),
         cmocka_unit_test(status_goes_to_its_member_only),
+        cmocka_unit_test(status_of_a_node_that_is_not_there_ends_at_once),
         cmocka_unit_test(join_goes_to_group_0s_leader),
         cmocka_unit_test(reads_are_spread_over_the_replicas),
         cmocka_unit_test(the_end_is_the_leaders_word),

@@ -110,7 +110,7 @@ struct wire_out *client_message(struct client *c, uint32_t link,
     struct wire_out *o = mem_alloc(sizeof *o);
     struct wire_header h = {
         .kind = WIRE_REQUEST,
-        .cluster = c->cluster,
+        .cluster = id_is_zero(c->cluster) ? c->links[link].cluster : c->cluster,
         .to = c->links[link].node,
         .number = number,
     };

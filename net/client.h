@@ -49,7 +49,7 @@ struct client_contact {
 };
 
 struct client_cfg {
-    struct id128 cluster; /* zero: learn it (insecure clusters) */
+    struct id128 cluster; /* zero: the first record's */
     const struct client_contact *contacts;
     size_t contact_count;
     uint64_t seed;

@@ -15,9 +15,11 @@
 struct link {
     char address[ADDRESS_MAX + 1];
     uint8_t server_key[KEY_BYTES];
-    struct id128 node; /* zero: a contact that has not said who it is */
+    struct id128 node;    /* zero: a contact that has not said who it is */
+    struct id128 cluster; /* that it says it is of */
     bool is_contact;
     uint64_t hello_number, record_number; /* newest asked; 0: none */
+    uint64_t asked_ms;                    /* when */
     bool is_lost;             /* nobody is there, and the shell tries again */
     uint64_t silent_until_ms; /* it let a request run out, or
                                  nobody is there */

@@ -1,7 +1,9 @@
 /* client_route.c - which nodes there are, who leads what, and the ring record
  * that says so; a part of the client core (client.h).
  *
- * Contacts are asked HELLO (who are you?), then RECORD. From then on the
+ * Contacts are asked HELLO (who are you?), then RECORD. Who was told no cluster
+ * takes that of the first record, not of the first who says hello: that could
+ * be a stranger at an old address, who has none for us. From then on the
  * record's rows say where a group is; who leads it is learned from MOVED.
  * The record is asked for again when a response's header bears a higher epoch,
  * when a leader is named that it does not know, and when a node is silent.
@@ -130,7 +132,7 @@ static void install_record(struct client *c, struct record *record)
             link_member(c, &record->members[i]);
 }
 
-static void take_record(struct client *c, struct span bytes)
+static void take_record(struct client *c, uint32_t link, struct span bytes)
 {
     struct record *record;
     enum err err = record_decode(bytes, &record);
@@ -138,14 +140,18 @@ static void take_record(struct client *c, struct span bytes)
         client_route_refused(c, err, "the node's ring record is unreadable");
         return;
     }
+    bool is_known = !id_is_zero(c->cluster);
+    struct id128 cluster = is_known ? c->cluster : c->links[link].cluster;
     bool fits =
-        id_equal(record->cluster, c->cluster) &&
+        id_equal(record->cluster, cluster) &&
         (c->record == NULL || record->partitions == c->record->partitions) &&
         is_newer(c, record->epoch);
-    if (fits)
-        install_record(c, record);
-    else
+    if (!fits) {
         record_free(record);
+        return;
+    }
+    c->cluster = cluster;
+    install_record(c, record);
 }
 
 void client_route_refused(struct client *c, enum err err, const char *text)
@@ -165,6 +171,8 @@ static void ask_hello(struct client *c, uint32_t link)
 {
     struct link *l = &c->links[link];
     l->node = (struct id128){0};
+    l->cluster = (struct id128){0};
+    l->asked_ms = c->now_ms;
     l->hello_number = ++c->next_number;
     struct wire_out *o = client_message(c, link, l->hello_number);
     struct request r = {.op = OP_HELLO};
@@ -175,6 +183,7 @@ static void ask_hello(struct client *c, uint32_t link)
 static void ask_record(struct client *c, uint32_t link)
 {
     struct link *l = &c->links[link];
+    l->asked_ms = c->now_ms;
     l->record_number = ++c->next_number;
     struct wire_out *o = client_message(c, link, l->record_number);
     struct request r = {.op = OP_RECORD};
@@ -184,20 +193,43 @@ static void ask_record(struct client *c, uint32_t link)
     client_send(c, link, o);
 }
 
+/* It may still answer. Who is asked again before it could, answers what nobody
+ * waits for any more, for ever. */
+static bool is_asked(const struct client *c, const struct link *l)
+{
+    return (l->hello_number != 0 || l->record_number != 0) &&
+           c->now_ms - l->asked_ms < c->cfg.attempt_ms;
+}
+
 /* The next to ask: who is said to have it, else all in turn, those that are
- * not silent first. */
+ * not silent first. UINT32_MAX: all are asked. */
 static uint32_t next_to_ask(struct client *c)
 {
     uint32_t link = c->ask_link;
     c->ask_link = UINT32_MAX;
     if (link != UINT32_MAX)
         return link;
+    uint32_t silent = UINT32_MAX;
     for (uint32_t i = 0; i < c->link_count; i++) {
         link = c->ask_turn++ % c->link_count;
+        if (is_asked(c, &c->links[link]))
+            continue;
         if (c->now_ms >= c->links[link].silent_until_ms)
             return link;
+        silent = link;
     }
-    return c->ask_turn++ % c->link_count;
+    return silent;
+}
+
+static void ask(struct client *c, uint32_t link)
+{
+    const struct link *l = &c->links[link];
+    /* A contact may have been given another node since: then it is silent to
+     * what names the old one. */
+    if (id_is_zero(l->node) || (l->is_contact && l->record_number != 0))
+        ask_hello(c, link);
+    else
+        ask_record(c, link);
 }
 
 void client_route_turn(struct client *c)
@@ -205,13 +237,8 @@ void client_route_turn(struct client *c)
     if (!c->wants_record || c->now_ms < c->ask_ms)
         return;
     uint32_t link = next_to_ask(c);
-    struct link *l = &c->links[link];
-    /* A contact may have been given another node since: then it is silent to
-     * what names the old one. */
-    if (id_is_zero(l->node) || (l->is_contact && l->record_number != 0))
-        ask_hello(c, link);
-    else
-        ask_record(c, link);
+    if (link != UINT32_MAX)
+        ask(c, link);
     uint32_t wait = c->cfg.attempt_ms / ASK_PART + 1;
     c->ask_ms = c->now_ms + wait + rng_below(&c->rng, wait / 4 + 1);
 }
@@ -236,7 +263,9 @@ bool client_route_heard(struct client *c, uint32_t link,
         return false;
     }
     bool is_hello = l->hello_number != 0 && h->number == l->hello_number;
-    if (!is_hello && !id_equal(l->node, h->from))
+    bool is_its = id_equal(l->node, h->from) &&
+                  (c->record != NULL || id_equal(l->cluster, h->cluster));
+    if (!is_hello && !is_its)
         return false;
     l->silent_until_ms = 0;
     l->is_lost = false;
@@ -249,7 +278,7 @@ bool client_route_heard(struct client *c, uint32_t link,
     if (is_hello && r->op == OP_HELLO && r->err == ERR_OK &&
         id_equal(r->node, h->from)) {
         l->node = h->from;
-        c->cluster = h->cluster;
+        l->cluster = h->cluster;
     }
     return true;
 }
@@ -280,7 +309,7 @@ static void record_answered(struct client *c, uint32_t link,
     struct id128 node = c->links[link].node;
     bool is_first = c->record == NULL;
     if (r->bytes.size > 0)
-        take_record(c, r->bytes);
+        take_record(c, link, r->bytes);
     if (c->record == NULL)
         return;
     if (is_first)
@@ -372,6 +401,7 @@ bool client_route_lost(struct client *c, uint32_t link)
     bool was_known = is_silent(c, link);
     l->silent_until_ms = c->now_ms + SILENT_MS;
     l->is_lost = true;
+    l->asked_ms = 0;
     if (was_known)
         return false;
     if (l->hello_number != 0 || l->record_number != 0)

@@ -21,13 +21,17 @@ static uint32_t lost(const struct world *w, bool is_rotten_too)
     return lost;
 }
 
-static bool is_enough(const struct world *w, uint32_t core)
+static bool have_quorums(const struct world *w, uint32_t core)
 {
-    core &= ~lost(w, true);
     for (uint32_t g = 0; g < w->plan.groups; g++)
         if (!watch_has_quorum(w->watch, g, core))
             return false;
     return true;
+}
+
+static bool is_enough(const struct world *w, uint32_t core)
+{
+    return have_quorums(w, core & ~lost(w, true));
 }
 
 /* As few as can be, or a few more. A host that has not joined yet stays: it
@@ -47,6 +51,14 @@ static uint32_t draw(struct world *w)
             core = without;
     }
     return core;
+}
+
+bool core_is_beyond(const struct world *w)
+{
+    bool has_rotted = false;
+    for (uint32_t i = 0; i < w->host_count; i++)
+        has_rotted |= w->hosts[i]->is_lost && w->hosts[i]->is_rotten;
+    return has_rotted && !have_quorums(w, world_all(w) & ~lost(w, false));
 }
 
 bool core_is_short(struct world *w)

@@ -14,6 +14,11 @@
 /* Draws the core (all hosts, where the plan has no FAULT_GONE), heals it, and
  * lets the others go. Ends whatever faults still go on. */
 void core_begin(struct world *w);
+/* Has a group lost so many voters that even all hosts that are left are too
+ * few? So it is where a folder rotted while its host voted nowhere, became a
+ * voter's, and was found bad: nobody could know, and more is lost than is
+ * borne. */
+bool core_is_beyond(const struct world *w);
 /* Is there a group without a quorum in the core after all? An entry that was
  * under way may have made a configuration that nobody knew of. */
 bool core_is_short(struct world *w);

@@ -368,7 +368,7 @@ void final_run(struct world *w)
     struct calm calm;
     core_begin(w);
     world_trace(w, "all is HEALED");
-    if (w->is_halted) {
+    if (w->is_halted || core_is_beyond(w)) {
         run_halted(w);
         return;
     }

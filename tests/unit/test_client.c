@@ -83,7 +83,7 @@ static struct record *make_record(void)
     return r;
 }
 
-static struct world *world_new(size_t contacts)
+static struct world *world_of(struct id128 cluster, size_t contacts)
 {
     struct world *w = mem_alloc(sizeof *w);
     static struct client_contact list[NODES];
@@ -93,7 +93,7 @@ static struct world *world_new(size_t contacts)
         memcpy(list[i].server_key, m.public_key, KEY_BYTES);
     }
     struct client_cfg cfg = {
-        .cluster = id_of(0xc1),
+        .cluster = cluster,
         .contacts = list,
         .contact_count = contacts,
         .seed = 7,
@@ -107,6 +107,11 @@ static struct world *world_new(size_t contacts)
     w->now = 100;
     w->client = client_new(&cfg, w->now);
     return w;
+}
+
+static struct world *world_new(size_t contacts)
+{
+    return world_of(id_of(0xc1), contacts);
 }
 
 static void take_sent(struct world *w, const struct client_effect *e)
@@ -387,6 +392,45 @@ static void a_late_hello_does_not_overrule_the_record(void **state)
     }
     assert_int_equal(node_at(w, s->link), 1);
     assert_true(id_equal(s->in.header.to, id_of(1)));
+    world_free(w);
+}
+
+/* Slower than the turn in which contacts are asked, faster than an attempt. */
+static void a_slow_contact_is_understood(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    struct sent *s = next_sent(w, OP_HELLO);
+    pass(w, ATTEMPT - 1);
+    assert_nothing_sent(w);
+    say_hello(w, s);
+    s = next_sent(w, OP_RECORD);
+    pass(w, ATTEMPT - 1);
+    assert_nothing_sent(w);
+    give_record(w, s);
+    assert_non_null(client_record(w->client));
+    world_free(w);
+}
+
+/* Who knows no cluster is told it by the record, not by the first who says
+ * hello: here another cluster's node, at an address that was a member's. */
+static void a_stranger_is_not_taken_for_the_cluster(void **state)
+{
+    (void)state;
+    struct world *w = world_of((struct id128){0}, 2);
+    w->record->cluster = id_of(0xdd);
+    say_hello(w, next_sent(w, OP_HELLO));
+    w->record->cluster = id_of(0xc1);
+    assert_true(
+        id_equal(next_sent(w, OP_RECORD)->in.header.cluster, id_of(0xdd)));
+    pass(w, ATTEMPT / 2);
+    struct sent *s = next_sent(w, OP_HELLO);
+    assert_true(id_is_zero(s->in.header.cluster));
+    say_hello(w, s);
+    s = next_sent(w, OP_RECORD);
+    assert_true(id_equal(s->in.header.cluster, id_of(0xc1)));
+    give_record(w, s);
+    assert_non_null(client_record(w->client));
     world_free(w);
 }
 
@@ -1408,6 +1452,8 @@ int main(void)
         cmocka_unit_test(a_silent_contact_is_not_waited_for),
         cmocka_unit_test(a_contact_where_nobody_is_costs_no_wait),
         cmocka_unit_test(a_late_hello_does_not_overrule_the_record),
+        cmocka_unit_test(a_slow_contact_is_understood),
+        cmocka_unit_test(a_stranger_is_not_taken_for_the_cluster),
         cmocka_unit_test(nobody_answering_is_unavailable_when_time_is_up),
         cmocka_unit_test(a_denied_key_is_told_at_once),
         cmocka_unit_test(a_higher_epoch_in_a_header_fetches_the_record),

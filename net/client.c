@@ -114,6 +114,9 @@ struct wire_out *client_message(struct client *c, uint32_t link,
         .to = c->links[link].node,
         .number = number,
     };
+    /* A HELLO asks for the cluster until a record bears it. */
+    if (id_is_zero(h.to) && c->record == NULL)
+        h.cluster = c->cfg.cluster;
     if (c->record != NULL)
         h.epoch = c->record->epoch;
     wire_begin(o, &h);

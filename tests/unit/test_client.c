@@ -83,7 +83,7 @@ static struct record *make_record(void)
     return r;
 }
 
-static struct world *world_new(size_t contacts)
+static struct world *world_of(struct id128 cluster, size_t contacts)
 {
     struct world *w = mem_alloc(sizeof *w);
     static struct client_contact list[NODES];
@@ -93,7 +93,7 @@ static struct world *world_new(size_t contacts)
         memcpy(list[i].server_key, m.public_key, KEY_BYTES);
     }
     struct client_cfg cfg = {
-        .cluster = id_of(0xc1),
+        .cluster = cluster,
         .contacts = list,
         .contact_count = contacts,
         .seed = 7,
@@ -107,6 +107,11 @@ static struct world *world_new(size_t contacts)
     w->now = 100;
     w->client = client_new(&cfg, w->now);
     return w;
+}
+
+static struct world *world_new(size_t contacts)
+{
+    return world_of(id_of(0xc1), contacts);
 }
 
 static void take_sent(struct world *w, const struct client_effect *e)
@@ -209,12 +214,13 @@ static uint8_t node_at(const struct world *w, uint32_t link)
     return (uint8_t)(w->address[link][4] - '0');
 }
 
-static void respond_as(struct world *w, const struct sent *s, struct id128 from,
+static void respond_of(struct world *w, const struct sent *s,
+                       struct id128 cluster, struct id128 from,
                        struct epoch epoch, const struct response *r)
 {
     struct wire_header h = {
         .kind = WIRE_RESPONSE,
-        .cluster = w->record->cluster,
+        .cluster = cluster,
         .from = from,
         .boot = 1,
         .epoch = epoch,
@@ -227,6 +233,12 @@ static void respond_as(struct world *w, const struct sent *s, struct id128 from,
     client_recv(w->client, s->link, span_buf(&o.bytes), 0, w->now);
     settle(w);
     wire_out_free(&o);
+}
+
+static void respond_as(struct world *w, const struct sent *s, struct id128 from,
+                       struct epoch epoch, const struct response *r)
+{
+    respond_of(w, s, w->record->cluster, from, epoch, r);
 }
 
 static void respond(struct world *w, const struct sent *s,
@@ -347,6 +359,35 @@ static void a_silent_contact_is_not_waited_for(void **state)
     assert_int_not_equal(first->link, second->link);
     say_hello(w, second);
     give_record(w, next_sent(w, OP_RECORD));
+    assert_non_null(client_record(w->client));
+    world_free(w);
+}
+
+/* The id of the cluster in the first answer has a bit that is wrong: nobody
+ * there is of that one, nobody answers; the next HELLO asks for it anew. */
+static void one_wrong_hello_does_not_shut_the_client_out(void **state)
+{
+    (void)state;
+    struct world *w = world_of((struct id128){{0}}, 2);
+    struct sent *s = next_sent(w, OP_HELLO);
+    struct id128 wrong = w->record->cluster;
+    wrong.bytes[5] ^= 2;
+    struct response r = {.op = OP_HELLO,
+                         .node = id_of(node_at(w, s->link)),
+                         .level = LEVEL_NOW,
+                         .version = span_str("test")};
+    respond_of(w, s, wrong, r.node, w->record->epoch, &r);
+    s = next_sent(w, OP_RECORD);
+    assert_true(id_equal(s->in.header.cluster, wrong));
+    pass(w, ATTEMPT / 4);
+    assert_nothing_sent(w);
+    pass(w, ATTEMPT / 4);
+    s = next_sent(w, OP_HELLO);
+    assert_true(id_is_zero(s->in.header.cluster));
+    say_hello(w, s);
+    s = next_sent(w, OP_RECORD);
+    assert_true(id_equal(s->in.header.cluster, w->record->cluster));
+    give_record(w, s);
     assert_non_null(client_record(w->client));
     world_free(w);
 }
@@ -1383,6 +1424,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connect_asks_hello_then_the_record),
+        cmocka_unit_test(one_wrong_hello_does_not_shut_the_client_out),
         cmocka_unit_test(a_silent_contact_is_not_waited_for),
         cmocka_unit_test(a_contact_where_nobody_is_costs_no_wait),
         cmocka_unit_test(nobody_answering_is_unavailable_when_time_is_up),

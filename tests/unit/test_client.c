@@ -214,12 +214,13 @@ static uint8_t node_at(const struct world *w, uint32_t link)
     return (uint8_t)(w->address[link][4] - '0');
 }
 
-static void respond_as(struct world *w, const struct sent *s, struct id128 from,
+static void respond_of(struct world *w, const struct sent *s,
+                       struct id128 cluster, struct id128 from,
                        struct epoch epoch, const struct response *r)
 {
     struct wire_header h = {
         .kind = WIRE_RESPONSE,
-        .cluster = w->record->cluster,
+        .cluster = cluster,
         .from = from,
         .boot = 1,
         .epoch = epoch,
@@ -232,6 +233,12 @@ static void respond_as(struct world *w, const struct sent *s, struct id128 from,
     client_recv(w->client, s->link, span_buf(&o.bytes), 0, w->now);
     settle(w);
     wire_out_free(&o);
+}
+
+static void respond_as(struct world *w, const struct sent *s, struct id128 from,
+                       struct epoch epoch, const struct response *r)
+{
+    respond_of(w, s, w->record->cluster, from, epoch, r);
 }
 
 static void respond(struct world *w, const struct sent *s,
@@ -356,6 +363,35 @@ static void a_silent_contact_is_not_waited_for(void **state)
     world_free(w);
 }
 
+/* The id of the cluster in the first answer has a bit that is wrong: nobody
+ * there is of that one, nobody answers; the next HELLO asks for it anew. */
+static void one_wrong_hello_does_not_shut_the_client_out(void **state)
+{
+    (void)state;
+    struct world *w = world_of((struct id128){{0}}, 2);
+    struct sent *s = next_sent(w, OP_HELLO);
+    struct id128 wrong = w->record->cluster;
+    wrong.bytes[5] ^= 2;
+    struct response r = {.op = OP_HELLO,
+                         .node = id_of(node_at(w, s->link)),
+                         .level = LEVEL_NOW,
+                         .version = span_str("test")};
+    respond_of(w, s, wrong, r.node, w->record->epoch, &r);
+    s = next_sent(w, OP_RECORD);
+    assert_true(id_equal(s->in.header.cluster, wrong));
+    pass(w, ATTEMPT / 4);
+    assert_nothing_sent(w);
+    pass(w, ATTEMPT / 4);
+    s = next_sent(w, OP_HELLO);
+    assert_true(id_is_zero(s->in.header.cluster));
+    say_hello(w, s);
+    s = next_sent(w, OP_RECORD);
+    assert_true(id_equal(s->in.header.cluster, w->record->cluster));
+    give_record(w, s);
+    assert_non_null(client_record(w->client));
+    world_free(w);
+}
+
 static void a_contact_where_nobody_is_costs_no_wait(void **state)
 {
     (void)state;
@@ -407,28 +443,6 @@ static void a_slow_contact_is_understood(void **state)
     s = next_sent(w, OP_RECORD);
     pass(w, ATTEMPT - 1);
     assert_nothing_sent(w);
-    give_record(w, s);
-    assert_non_null(client_record(w->client));
-    world_free(w);
-}
-
-/* Who knows no cluster is told it by the record, not by the first who says
- * hello: here another cluster's node, at an address that was a member's. */
-static void a_stranger_is_not_taken_for_the_cluster(void **state)
-{
-    (void)state;
-    struct world *w = world_of((struct id128){0}, 2);
-    w->record->cluster = id_of(0xdd);
-    say_hello(w, next_sent(w, OP_HELLO));
-    w->record->cluster = id_of(0xc1);
-    assert_true(
-        id_equal(next_sent(w, OP_RECORD)->in.header.cluster, id_of(0xdd)));
-    pass(w, ATTEMPT / 2);
-    struct sent *s = next_sent(w, OP_HELLO);
-    assert_true(id_is_zero(s->in.header.cluster));
-    say_hello(w, s);
-    s = next_sent(w, OP_RECORD);
-    assert_true(id_equal(s->in.header.cluster, id_of(0xc1)));
     give_record(w, s);
     assert_non_null(client_record(w->client));
     world_free(w);
@@ -1449,11 +1463,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connect_asks_hello_then_the_record),
+        cmocka_unit_test(one_wrong_hello_does_not_shut_the_client_out),
         cmocka_unit_test(a_silent_contact_is_not_waited_for),
         cmocka_unit_test(a_contact_where_nobody_is_costs_no_wait),
         cmocka_unit_test(a_late_hello_does_not_overrule_the_record),
         cmocka_unit_test(a_slow_contact_is_understood),
-        cmocka_unit_test(a_stranger_is_not_taken_for_the_cluster),
         cmocka_unit_test(nobody_answering_is_unavailable_when_time_is_up),
         cmocka_unit_test(a_denied_key_is_told_at_once),
         cmocka_unit_test(a_higher_epoch_in_a_header_fetches_the_record),

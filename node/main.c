@@ -361,12 +361,23 @@ static int open_and_serve(const struct node_config *c, struct loop_cfg *l)
     return code;
 }
 
+/* It waits until the loop takes signals: who asks to be let in does not die of
+ * it. */
+static void hold_hangups(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 static int run(int argc, char **argv)
 {
     struct settings s;
     struct loop_cfg l = {.reload = settings_reload, .reload_context = &s};
     char reason[FOUND_REASON_SIZE];
     int lock = -1;
+    hold_hangups();
     enum err e = settings_read(&s, argc, argv, reason);
     if (e == ERR_OK)
         e = settings_fill(&s.config, &l, reason);

@@ -51,6 +51,7 @@ set_conf zone attic
 check "a zone is the ring's to change" says 'zone = attic needs eddy ring plan'
 cp good.conf $CONF
 
+enter 2
 chmod 644 n1/keys/node.key
 check "a key open to others is told" says 'chmod 600'
 chmod 600 n1/keys/node.key
@@ -62,6 +63,15 @@ echo garbage >n1/keys/join.key
 check "so is a damaged join.key" says 'join.key'
 rm n1/keys/join.key
 check "a join.key that was taken away is not missed" says 'log-level info'
+# It is asking to be let in, and nobody answers.
+stop_node 1
+run 2
+within 5 grep -q 'asking the ring' n2.log || not_ok "n2 asks nobody"
+kill -HUP "${PID[2]}"
+run 1
+check "a node that waits to be let in does not die of it" within 20 is_ready 2
+check "and obeys once it runs" within 5 grep -q 'read again' n2.log
+
 stop_node 1
 check "SIGTERM still stops it with exit 0" test $? = 0
 finish

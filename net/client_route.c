@@ -362,6 +362,38 @@ static uint32_t row_link(const struct client *c, uint32_t group, uint32_t turn)
     return first;
 }
 
+/* The `turn`-th of the members that are not in it. */
+static uint32_t other_link(const struct client *c, uint32_t group,
+                           uint32_t turn)
+{
+    uint32_t count = c->record->member_count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint16_t slot = (uint16_t)((turn + i) % count);
+        uint32_t link = client_route_node(c, c->record->members[slot].node);
+        if (record_rank(c->record, group, slot) == REPLICAS_MAX &&
+            link != UINT32_MAX && !is_silent(c, link))
+            return link;
+    }
+    return UINT32_MAX;
+}
+
+/* Who may lead a group: its row, or while it is on its way there, others. They
+ * are asked in turn with the row once all of the row were: if a group's whole
+ * row is new and cut off or dead, nobody there can say who leads. (Simulator,
+ * seed 753 of c6db87e.) */
+static uint32_t candidate_link(const struct client *c, uint32_t group,
+                               uint32_t turn)
+{
+    uint32_t count;
+    (void)record_row(c->record, group, &count);
+    if (turn < count)
+        return row_link(c, group, turn);
+    uint32_t other = other_link(c, group, turn / 2);
+    if (other == UINT32_MAX)
+        return row_link(c, group, turn);
+    return turn % 2 == 1 ? other : row_link(c, group, turn / 2);
+}
+
 uint32_t client_route_leader(struct client *c, uint32_t group, uint32_t turn)
 {
     ASSERT(c->record != NULL && group < c->record->row_count);
@@ -370,7 +402,7 @@ uint32_t client_route_leader(struct client *c, uint32_t group, uint32_t turn)
         id_is_zero(leader) ? UINT32_MAX : client_route_node(c, leader);
     if (link != UINT32_MAX && !is_silent(c, link))
         return link;
-    return row_link(c, group, turn);
+    return candidate_link(c, group, turn);
 }
 
 uint32_t client_route_replica(struct client *c, uint32_t group, uint32_t turn)

@@ -538,6 +538,33 @@ static void a_hint_is_followed_at_once_and_remembered(void **state)
     world_free(w);
 }
 
+/* A group whose whole row is new, and knows no leader: the one that is on its
+ * way out of it leads still. */
+static void who_is_not_in_the_row_is_asked_too(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1);
+    w->record->copies = 2;
+    record_advance(w->record, 3000);
+    connect(w);
+    uint32_t group = group_of_a(w), asked = 0;
+    uint8_t others = (uint8_t)(6 - ranked(w, group, 0) - ranked(w, group, 1));
+    submit_create(w, 2);
+    for (uint32_t i = 0; i < 4; i++) {
+        struct sent *s = next_sent(w, OP_COMMANDS);
+        if (node_at(w, s->link) == others)
+            break;
+        refuse_moved(w, s, 0);
+        asked |= 1u << node_at(w, s->link);
+        pass(w, 1000);
+    }
+    struct sent *s = &w->sent[w->handled - 1];
+    assert_int_equal(node_at(w, s->link), others);
+    assert_int_equal(asked,
+                     1u << ranked(w, group, 0) | 1u << ranked(w, group, 1));
+    world_free(w);
+}
+
 static void moved_without_a_hint_tries_the_next_after_a_wait(void **state)
 {
     (void)state;
@@ -1474,6 +1501,7 @@ int main(void)
         cmocka_unit_test(answers_of_other_nodes_and_clusters_are_ignored),
         cmocka_unit_test(a_hint_is_followed_at_once_and_remembered),
         cmocka_unit_test(moved_without_a_hint_tries_the_next_after_a_wait),
+        cmocka_unit_test(who_is_not_in_the_row_is_asked_too),
         cmocka_unit_test(refusals_are_retried_until_time_is_up_and_then_told),
         cmocka_unit_test(once_unknown_a_refusal_says_nothing),
         cmocka_unit_test(denied_says_nothing_of_an_earlier_attempt),

@@ -158,8 +158,7 @@ static void say_farewell(struct node *n, const struct wire_in *in,
         slot == SLOT_NONE ? NULL : &n->record->members[slot];
     struct frame hello;
     if (m == NULL || m->seen != SEEN_GONE ||
-        !is_its_key(n, key, m->public_key) ||
-        node_boots_is_past(n, &in->header) || !find_hello(in, &hello)) {
+        !is_its_key(n, key, m->public_key) || !find_hello(in, &hello)) {
         n->dropped++;
         return;
     }
@@ -168,7 +167,10 @@ static void say_farewell(struct node *n, const struct wire_in *in,
         p = peer_new(n, slot);
         link_peer(n, p);
     }
-    node_boots_seen(n, p, &in->header);
+    /* An old folder of its that runs again (S6C) is told as well: else nobody
+     * ever tells it. It is not believed to be the newest. */
+    if (!node_boots_is_past(n, &in->header))
+        node_boots_seen(n, p, &in->header);
     struct frame told = {
         .kind = FRAME_FORGOTTEN, .boot = hello.boot, .nonce = hello.nonce};
     n->has_work = true;

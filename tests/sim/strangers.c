@@ -227,6 +227,15 @@ static bool is_void_request(const struct world *w, const struct host *h,
            (!id_is_zero(m->to) && !id_equal(m->to, h->id));
 }
 
+/* Whoever is gone is told so, of whatever life it is: an old folder of its that
+ * runs again hears it nowhere else. */
+static bool is_gone(const struct host *h, const struct host *from)
+{
+    const struct record *r = node_record(h->node);
+    uint16_t slot = record_slot(r, from->id);
+    return slot != SLOT_NONE && r->members[slot].seen == SEEN_GONE;
+}
+
 bool strangers_is_void(struct strangers *s, const struct host *h,
                        struct span message, bool is_peer)
 {
@@ -248,7 +257,7 @@ bool strangers_is_void(struct strangers *s, const struct host *h,
     s->lives[h->index] = h->life;
     uint64_t *heard = &s->heard[h->index][from->index];
     if (m->boot < *heard) /* T15 */
-        return true;
+        return !is_gone(h, from);
     /* Who is no member by its record is a stranger to it yet. */
     if (record_slot(node_record(h->node), from->id) != SLOT_NONE)
         *heard = m->boot;

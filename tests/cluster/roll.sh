@@ -4,9 +4,11 @@
 . "$(dirname "$0")/lib.sh"
 STREAMS=32
 PACE_MS=10                # between an answer and the next append of a stream
-P99_MS=$((250 * SLOW))    # of the appends during the restarts, or thrice that
-                          # at rest (a machine that is busy with other things)
-WORST_MS=$((1500 * SLOW)) # of any append
+P99_MS=$((250 * SLOW))   # of the appends during the restarts
+WORST_MS=$((900 * SLOW)) # of any append: less than a client would take that
+                         # waits for who has gone
+BUSY_P99_MS=80           # at rest: the machine has so much else to do that no
+BUSY_MS=10000            # more is asked than this
 
 begin 5
 
@@ -35,6 +37,10 @@ longest_pause() {
     done | sort -n | tail -n 1
 }
 
+all_begun() { # every stream has its producer
+    [ "$(find probes -name 'put.*' -size +0 | wc -l)" = $STREAMS ]
+}
+
 # rolling N: the restarts of a ring of N.
 rolling() {
     local n=$1 i nodes since until calm
@@ -46,7 +52,7 @@ rolling() {
         2>>probe.log &
     local putter=$!
     OTHERS+=("$putter")
-    sleep 1 # every stream has its producer
+    within 30 all_begun || not_ok "not all streams are appended to"
     calm=${EPOCHREALTIME/./}
     sleep 3
     since=${EPOCHREALTIME/./}
@@ -65,14 +71,17 @@ rolling() {
     wait $putter
     read -r count median p99 worst < <(took "$calm" "$since")
     say "$n nodes, $STREAMS streams, at rest: $count appends, median $median ms, p99 $p99 ms, longest $worst ms"
-    local limit
-    limit=$(awk "BEGIN { m = 3 * ($p99 + 0); print m > $P99_MS ? m : $P99_MS }")
+    local limit=$P99_MS worst_limit=$WORST_MS
+    if [ "$count" -lt 100 ] || [ "${p99%.*}" -gt $BUSY_P99_MS ]; then
+        say "the machine is too busy to measure anything"
+        limit=$BUSY_MS worst_limit=$BUSY_MS
+    fi
     read -r count median p99 worst < <(took "$since" "$until")
     check "$n nodes: p99 of $count appends during the restarts is $p99 ms (median $median, longest $worst)" \
-        awk "BEGIN { exit !($count > 100 && $p99 <= $limit && $worst <= $WORST_MS) }"
+        awk "BEGIN { exit !($count > 100 && $p99 <= $limit && $worst <= $worst_limit) }"
     local pause
     pause=$(longest_pause "$since" "$until")
-    check "no stream waits for longer than $pause ms" test "$pause" -le $WORST_MS
+    check "no stream waits for longer than $pause ms" test "$pause" -le "$worst_limit"
     check "no append fails" test ! -s probe.log
     for ((i = 1; i <= n; i++)); do
         stop_node "$i"

@@ -494,7 +494,10 @@ void node_tick(struct node *n, uint64_t now_ms, uint64_t wall_ms)
     }
     if (n->is_stopping &&
         node_has_timed_out(n->now_ms, n->stop_ms, n->cfg.timing.stop_ms))
-        node_fail(n, 0, "stopped; some leaderships were not handed over");
+        node_fail(n, 0,
+                  all_handed_over(n)
+                      ? "stopped"
+                      : "stopped; some leaderships were not handed over");
 }
 
 uint64_t node_deadline(const struct node *n)

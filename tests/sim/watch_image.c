@@ -68,16 +68,22 @@ static bool is_whole(const struct watch *a, uint32_t group,
            !h->is_ghost && !is_short;
 }
 
+/* A learner that is lost may be promoted yet, within the election timeout for
+ * which its leader takes it for live: of one voter and it, that is no majority
+ * any more (T16; seed 433). */
 static bool has_whole_majority(const struct watch *a, uint32_t group,
                                const struct config *c, const void *ctx)
 {
     const struct host *victim = ctx;
+    uint32_t voters = config_voters(c);
     uint32_t whole = 0;
-    for (uint32_t i = 0; i < c->count; i++)
-        whole += c->members[i].is_voter &&
-                 is_whole(a, group, host_of(a->w, c->members[i].replica.node),
-                          victim);
-    return whole > config_voters(c) / 2;
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct config_member *m = &c->members[i];
+        const struct host *h = host_of(a->w, m->replica.node);
+        whole += m->is_voter && is_whole(a, group, h, victim);
+        voters += !m->is_voter && h == victim;
+    }
+    return whole > voters / 2;
 }
 
 bool watch_may_lose(const struct watch *a, struct host *victim)

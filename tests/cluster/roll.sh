@@ -3,11 +3,11 @@
 # clients append: how long their appends take meanwhile. FULL=1: five, too.
 . "$(dirname "$0")/lib.sh"
 STREAMS=32
-PACE_MS=10                # between an answer and the next append of a stream
-P99_MS=$((250 * SLOW))   # of the appends during the restarts
+PACE_MS=10              # between an answer and the next append of a stream
+P99_MS=$((500 * SLOW))   # of the appends during the restarts
 WORST_MS=$((900 * SLOW)) # of any append: less than a client would take that
                          # waits for who has gone
-BUSY_P99_MS=80           # at rest: the machine has so much else to do that no
+BUSY_P99_MS=40           # at rest: the machine has so much else to do that no
 BUSY_MS=10000            # more is asked than this
 
 begin 5

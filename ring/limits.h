@@ -119,6 +119,11 @@
 #define ROWS_BYTES       (256 * KIB) /* one answer, unless one row is larger */
 #define REPAIR_RATE      (64 * MIB)  /* bytes a second, of a node */
 
+/* ---- scrub and repair -------------------------------------------------- */
+#define SCRUB_BYTES       (2 * MIB) /* read by one piece, or one row's */
+#define SCRUB_DAMAGES_MAX 64u       /* listed by one piece, which ends there */
+#define MENDS_MAX         256u /* rows that a node is mending; others wait */
+
 /* ---- times ------------------------------------------------------------- */
 #define HEARTBEAT_MS       100u
 #define ELECTION_MS        500u
@@ -143,6 +148,7 @@
 #define JOIN_SETTLES_LATE  3u     /* ... if one is not heard, after so many; */
 #define JOIN_SETTLES_MAX   6u /* ... from the first, after so many at most */
 #define RECORD_INTERVAL_MS 10000u
+#define MEND_AGAIN_MS      5000u
 
 static_assert(SEGMENT_BYTES_MAX <= ENTRY_PAYLOAD_BYTES_MAX,
               "the largest segment fits an entry");

@@ -59,6 +59,12 @@ void store_read_rows(struct store_reader *r, const struct rows_ticket *t,
     r->ops->read_rows(r, t, out);
 }
 
+void store_scrub(struct store_reader *r, const struct scrub_ticket *t,
+                 struct scrub_result *out)
+{
+    r->ops->scrub(r, t, out);
+}
+
 void store_blob_free(struct blob_result *r)
 {
     buf_free(&r->images);
@@ -70,6 +76,12 @@ void store_rows_free(struct rows_result *r)
     buf_free(&r->rows);
     buf_free(&r->payload);
     *r = (struct rows_result){0};
+}
+
+void store_scrub_free(struct scrub_result *r)
+{
+    mem_free(r->damages);
+    *r = (struct scrub_result){0};
 }
 
 void store_segments_free(struct segments_result *r)

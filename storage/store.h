@@ -34,6 +34,7 @@
 #include "ring/entry.h"
 #include "ring/raft.h"
 #include "ring/rows.h"
+#include "ring/scrub.h"
 
 #define STORE_FORMAT 1u
 
@@ -131,6 +132,9 @@ enum store_kind {
     STORE_ROWS,    /* bytes: moved rows (ring/rows.h), payload: their runs;
                       cursor: where it goes on. Of an installing replica whose
                       blob is whole; the same rows may come twice */
+    STORE_MEND,    /* the same, of a replica that has these very rows: the bytes
+                      of their segments are written again. A row that is not
+                      there any more, or is another by now: nothing (S25) */
 };
 #define STORE_QUARANTINE_MAX  255u
 #define STORE_BOOTS_BYTES_MAX (64u * KIB)
@@ -155,7 +159,7 @@ struct store_command {
     struct span bytes;
     bool is_installing;          /* CREATE */
     const struct config *config; /* BLOB; borrowed */
-    struct slice payload;        /* ROWS; size 0: none */
+    struct slice payload;        /* ROWS, MEND; size 0: none */
     struct row_cursor cursor;    /* ROWS */
 };
 
@@ -298,6 +302,26 @@ struct rows_result {
 };
 void store_rows_free(struct rows_result *r);
 
+/* A piece of a scrub (ring/scrub.h), in one consistent view. */
+struct scrub_ticket {
+    uint32_t group;
+    uint32_t incarnation;
+    struct scrub_cursor from;
+    uint64_t index;     /* index rows of entries at or below */
+    uint32_t bytes_max; /* read; at least one row */
+    uint64_t least_txn;
+};
+struct scrub_result {
+    /* OK; NOT_FOUND: what is stored here is not at `index` yet, or is no such
+     * replica; DAMAGED: a row that is no payload's, or a hole; IO. */
+    enum err err;
+    struct scrub_cursor next;
+    struct scrub_sums sums; /* of this piece */
+    uint32_t damage_count;
+    struct scrub_damage *damages; /* owned; at most SCRUB_DAMAGES_MAX */
+};
+void store_scrub_free(struct scrub_result *r);
+
 /* ---- the table --------------------------------------------------------- */
 
 struct store;        /* writer's side and the whole */
@@ -320,6 +344,8 @@ struct store_ops {
                       struct blob_result *out);
     void (*read_rows)(struct store_reader *r, const struct rows_ticket *t,
                       struct rows_result *out);
+    void (*scrub)(struct store_reader *r, const struct scrub_ticket *t,
+                  struct scrub_result *out);
 };
 /* First member of every store and of every reader. */
 struct store {
@@ -360,6 +386,8 @@ void store_read_blob(struct store_reader *r, const struct blob_ticket *t,
                      struct blob_result *out);
 void store_read_rows(struct store_reader *r, const struct rows_ticket *t,
                      struct rows_result *out);
+void store_scrub(struct store_reader *r, const struct scrub_ticket *t,
+                 struct scrub_result *out);
 void store_close(struct store *s); /* accepts NULL */
 
 /* What `init` puts into a new folder, in one transaction: the ids, the record

@@ -343,6 +343,8 @@ static enum err apply_to_replica(struct store_ledger *l,
         return apply_rows(h, c);
     case STORE_INSTALLED:
         return apply_installed(h);
+    case STORE_MEND:
+        return ERR_OK;
     case STORE_BOOT:
     case STORE_RECORD:
     case STORE_CREATE:
@@ -381,6 +383,7 @@ enum err store_ledger_apply(struct store_ledger *l,
     case STORE_BLOB:
     case STORE_ROWS:
     case STORE_INSTALLED:
+    case STORE_MEND:
         return apply_to_replica(l, c);
     }
     return ERR_DAMAGED;

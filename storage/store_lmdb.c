@@ -386,4 +386,5 @@ static const struct store_ops lmdb_ops = {
     .read_log = store_lmdb_read_log,
     .read_blob = store_lmdb_read_blob,
     .read_rows = store_lmdb_read_rows,
+    .scrub = store_lmdb_scrub,
 };

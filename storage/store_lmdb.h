@@ -80,5 +80,7 @@ void store_lmdb_read_blob(struct store_reader *r, const struct blob_ticket *t,
                           struct blob_result *out);
 void store_lmdb_read_rows(struct store_reader *r, const struct rows_ticket *t,
                           struct rows_result *out);
+void store_lmdb_scrub(struct store_reader *r, const struct scrub_ticket *t,
+                      struct scrub_result *out);
 
 #endif

@@ -219,10 +219,71 @@ static enum err applied(void *ctx, struct store_place place,
     return store_get_applied(value, out) ? ERR_OK : ERR_DAMAGED;
 }
 
+/* Calls back for each row of the state, in key order. */
+static enum err each_state_row(struct lmdb_reader *r, struct store_place place,
+                               void (*take)(void *ctx, struct span key,
+                                            struct span value),
+                               void *ctx)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(r->txn, r->s->dbi[STORE_DB_STATE], &cursor);
+    if (rc != 0)
+        return store_lmdb_err(rc);
+    struct store_key first = store_key_first(place.group, place.incarnation);
+    struct span key = store_key_span(&first);
+    struct span stored;
+    enum err err = store_lmdb_move(cursor, MDB_SET_RANGE, &key, &stored);
+    while (err == ERR_OK && memcmp(key.data, first.bytes, first.size) == 0) {
+        struct span row_key, value;
+        if (store_key_state_row(key, &row_key) &&
+            store_row_open(key, stored, &value)) {
+            take(ctx, row_key, value);
+            err = store_lmdb_move(cursor, MDB_NEXT, &key, &stored);
+        } else {
+            err = ERR_DAMAGED;
+        }
+    }
+    mdb_cursor_close(cursor);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+static void add_digest(void *ctx, struct span key, struct span value)
+{
+    struct hash128 *sum = ctx;
+    struct hash128 row = row_digest(key, value);
+    sum->lo += row.lo;
+    sum->hi += row.hi;
+}
+
+static enum err state_digest(void *ctx, struct store_place place,
+                             struct hash128 *sum)
+{
+    *sum = (struct hash128){0, 0};
+    return each_state_row(ctx, place, add_digest, sum);
+}
+
+static enum err log_base(void *ctx, struct store_place place, uint64_t *base)
+{
+    struct lmdb_reader *r = ctx;
+    struct store_key key =
+        store_key_meta(place.group, place.incarnation, STORE_META_REPLICA, 0);
+    struct span value;
+    struct store_replica_row row;
+    enum err err = store_lmdb_get(r->s, r->txn, STORE_DB_META,
+                                  store_key_span(&key), &value);
+    if (err != ERR_OK)
+        return err;
+    if (!store_get_replica(value, &row))
+        return ERR_DAMAGED;
+    *base = row.base_index;
+    return ERR_OK;
+}
+
 static struct store_source source_of(struct lmdb_reader *r)
 {
-    return (struct store_source){r,       index_row,      log_row,  payload,
-                                 applied, next_index_row, run_bytes};
+    return (struct store_source){r,         index_row,    log_row,
+                                 payload,   applied,      next_index_row,
+                                 run_bytes, state_digest, log_base};
 }
 
 /* ---- reads ------------------------------------------------------------- */
@@ -286,29 +347,9 @@ static enum err read_config(struct lmdb_reader *r, const struct blob_ticket *t,
     return err;
 }
 
-static enum err read_state(struct lmdb_reader *r, const struct blob_ticket *t,
-                           struct buf *images)
+static void add_image(void *ctx, struct span key, struct span value)
 {
-    MDB_cursor *cursor;
-    int rc = mdb_cursor_open(r->txn, r->s->dbi[STORE_DB_STATE], &cursor);
-    if (rc != 0)
-        return store_lmdb_err(rc);
-    struct store_key first = store_key_first(t->group, t->incarnation);
-    struct span key = store_key_span(&first);
-    struct span stored;
-    enum err err = store_lmdb_move(cursor, MDB_SET_RANGE, &key, &stored);
-    while (err == ERR_OK && memcmp(key.data, first.bytes, first.size) == 0) {
-        struct span row_key, value;
-        if (store_key_state_row(key, &row_key) &&
-            store_row_open(key, stored, &value)) {
-            store_blob_add(images, row_key, value);
-            err = store_lmdb_move(cursor, MDB_NEXT, &key, &stored);
-        } else {
-            err = ERR_DAMAGED;
-        }
-    }
-    mdb_cursor_close(cursor);
-    return err == ERR_NOT_FOUND ? ERR_OK : err;
+    store_blob_add(ctx, key, value);
 }
 
 void store_lmdb_read_blob(struct store_reader *base,
@@ -329,7 +370,7 @@ void store_lmdb_read_blob(struct store_reader *base,
         out->err = read_config(r, t, row.index, &out->config);
     }
     if (out->err == ERR_OK)
-        out->err = read_state(r, t, &out->images);
+        out->err = each_state_row(r, place, add_image, &out->images);
     end(r);
 }
 
@@ -344,6 +385,22 @@ void store_lmdb_read_rows(struct store_reader *base,
     struct store_source source = source_of(r);
     if (rc == 0)
         store_read_rows_from(&source, t, out);
+    else
+        out->err = store_lmdb_err(rc);
+    end(r);
+}
+
+void store_lmdb_scrub(struct store_reader *base, const struct scrub_ticket *t,
+                      struct scrub_result *out)
+{
+    struct lmdb_reader *r = (struct lmdb_reader *)base;
+    *out = (struct scrub_result){.err = begin(r, t->least_txn)};
+    if (out->err != ERR_OK)
+        return;
+    int rc = mdb_cursor_renew(r->txn, r->index);
+    struct store_source source = source_of(r);
+    if (rc == 0)
+        store_scrub_from(&source, t, out);
     else
         out->err = store_lmdb_err(rc);
     end(r);

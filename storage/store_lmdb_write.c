@@ -404,6 +404,105 @@ static enum err write_moved(struct store_lmdb *s, const struct store_held *h,
     return err == ERR_OK ? put_install(s, h) : err;
 }
 
+/* One chunk of a run, `from` to `end` of which are verified bytes. What else is
+ * in it belongs to other rows of the index and stays, unless the row in the
+ * file is none at all any more. */
+static enum err mend_chunk(struct store_lmdb *s, struct store_key key,
+                           struct span run, uint32_t chunk, uint32_t from,
+                           uint32_t end)
+{
+    uint32_t begin = chunk * STORE_CHUNK_BYTES;
+    uint32_t size = (uint32_t)min_u64(run.size - begin, STORE_CHUNK_BYTES);
+    uint8_t *bytes = mem_copy(run.data + begin, size);
+    MDB_val k = store_lmdb_val(store_key_span(&key));
+    MDB_val v;
+    int rc = mdb_get(s->txn, s->dbi[STORE_DB_LOG], &k, &v);
+    uint32_t run_bytes;
+    struct span stored;
+    if (rc == 0 &&
+        store_get_payload(store_key_span(&key), store_lmdb_span(v), &run_bytes,
+                          &stored) &&
+        run_bytes == run.size) {
+        memcpy(bytes, stored.data, size);
+        uint32_t at = from > begin ? from - begin : 0;
+        uint32_t to = (uint32_t)min_u64(end - begin, size);
+        memcpy(bytes + at, run.data + begin + at, to - at);
+    }
+    uint8_t *row;
+    enum err err = rc == 0 || rc == MDB_NOTFOUND ? ERR_OK : store_lmdb_err(rc);
+    if (err == ERR_OK)
+        err = reserve(s, STORE_DB_LOG, store_key_span(&key),
+                      STORE_PAYLOAD_HEADER_BYTES + size, 0, &row);
+    if (err == ERR_OK) {
+        store_put_payload_header(row, store_key_span(&key), (uint32_t)run.size,
+                                 size);
+        memcpy(row + STORE_PAYLOAD_HEADER_BYTES, bytes, size);
+    }
+    mem_free(bytes);
+    return err;
+}
+
+/* The chunks that a row of the index has bytes in. */
+static enum err mend_row(struct store_lmdb *s, const struct store_held *h,
+                         const struct moved_row *m, const uint8_t *payload)
+{
+    struct span run = span_of(payload + m->run_at, m->run_bytes);
+    struct position at = {m->row.entry_index, m->row.ordinal};
+    struct run_segment last;
+    bool is_there = run_row_segment(&m->row, m->row.count - 1u, &last);
+    ASSERT(is_there);
+    uint32_t end = last.offset + last.size;
+    enum err err = ERR_OK;
+    for (uint32_t chunk = m->row.offset / STORE_CHUNK_BYTES;
+         err == ERR_OK && chunk * STORE_CHUNK_BYTES < end; chunk++) {
+        struct store_key key = store_key_payload(
+            h->view.group, h->view.incarnation, at, (uint16_t)chunk);
+        err = mend_chunk(s, key, run, chunk, m->row.offset, end);
+    }
+    return err;
+}
+
+/* S25: compare and put. NOT_FOUND: the row is not there, or another; or it is
+ * damaged, which is for those to say who read it. */
+static enum err find_mended(struct store_lmdb *s, const struct store_command *c,
+                            const struct moved_row *m)
+{
+    struct image image = {.space = ROW_INDEX, .key = m->key};
+    struct store_key key;
+    struct span value;
+    if (!store_key_image(c->group, c->incarnation, &image, &key))
+        return ERR_DAMAGED;
+    enum err err =
+        store_lmdb_get(s, s->txn, STORE_DB_INDEX, store_key_span(&key), &value);
+    bool is_other =
+        err == ERR_OK && (!span_equal(value, m->value) || m->run_bytes == 0);
+    return is_other || err == ERR_DAMAGED ? ERR_NOT_FOUND : err;
+}
+
+static enum err write_mend(struct store_lmdb *s, const struct store_held *h,
+                           const struct store_command *c)
+{
+    const uint8_t *payload = NULL;
+    if (c->payload.size > 0)
+        payload = s->bytes(s->bytes_ctx, c->payload.handle) + c->payload.offset;
+    struct moved_iter it;
+    struct moved_row m;
+    moved_begin(&it, c->bytes);
+    while (moved_next(&it, &m)) {
+        if (it.payload_bytes > c->payload.size)
+            return ERR_DAMAGED;
+        enum err err = find_mended(s, c, &m);
+        if (err == ERR_NOT_FOUND)
+            continue;
+        if (err == ERR_OK)
+            err = mend_row(s, h, &m, payload);
+        if (err != ERR_OK)
+            return err;
+    }
+    return dec_done(&it.d) && it.payload_bytes == c->payload.size ? ERR_OK
+                                                                  : ERR_DAMAGED;
+}
+
 static enum err write_installed(struct store_lmdb *s,
                                 const struct store_held *h)
 {
@@ -467,6 +566,8 @@ static enum err write_rows(struct store_lmdb *s, const struct store_command *c,
         return write_moved(s, h, c);
     case STORE_INSTALLED:
         return write_installed(s, h);
+    case STORE_MEND:
+        return write_mend(s, h, c);
     }
     return ERR_DAMAGED;
 }

@@ -209,7 +209,8 @@ static enum err judge(struct model *m, const struct store_batch *b)
         bool has_images = c->kind == STORE_PORTION || c->kind == STORE_BLOB;
         if ((has_images && !is_sound_portion(c)) ||
             (c->kind == STORE_APPEND && !is_sound_item(c->item)) ||
-            (c->kind == STORE_ROWS && !are_sound_rows(c)))
+            ((c->kind == STORE_ROWS || c->kind == STORE_MEND) &&
+             !are_sound_rows(c)))
             return ERR_DAMAGED;
     }
     return ERR_OK;
@@ -323,6 +324,46 @@ static void do_rows(const struct model *m, struct model_home *h,
     }
 }
 
+/* The bytes of the row's segments, into the run as it is: what lies beside them
+ * is other rows', and was not verified with these. */
+static void mend_row(struct model_home *h, const struct moved_row *m,
+                     const uint8_t *payload)
+{
+    struct span run = span_of(payload + m->run_at, m->run_bytes);
+    struct position at = {m->row.entry_index, m->row.ordinal};
+    uint8_t key[PAYLOAD_KEY_BYTES];
+    bool is_there;
+    payload_key(at, key);
+    size_t i = rows_find(&h->payload, span_of(key, sizeof key), &is_there);
+    struct model_row *row = is_there ? &h->payload.rows[i] : NULL;
+    if (row == NULL || row->payload_is != PAYLOAD_THERE ||
+        row->value.size != run.size) {
+        put_run(h, at, run);
+        return;
+    }
+    struct run_segment s;
+    for (uint32_t k = 0; run_row_segment(&m->row, k, &s); k++)
+        memcpy(row->value.data + s.offset, run.data + s.offset, s.size);
+}
+
+static void do_mend(const struct model *m, struct model_home *h,
+                    const struct store_command *c)
+{
+    const uint8_t *payload = NULL;
+    if (c->payload.size > 0)
+        payload = m->bytes(m->bytes_ctx, c->payload.handle) + c->payload.offset;
+    struct moved_iter it;
+    struct moved_row row;
+    moved_begin(&it, c->bytes);
+    while (moved_next(&it, &row)) {
+        bool is_there;
+        size_t i = rows_find(&h->index, row.key, &is_there);
+        if (is_there && row.run_bytes > 0 &&
+            span_equal(span_buf(&h->index.rows[i].value), row.value))
+            mend_row(h, &row, payload);
+    }
+}
+
 static bool do_sweep(struct model *m, const struct store_command *c)
 {
     uint64_t left = c->count;
@@ -376,6 +417,9 @@ static bool perform(struct model *m, const struct store_command *c)
         break;
     case STORE_ROWS:
         do_rows(m, h, c);
+        break;
+    case STORE_MEND:
+        do_mend(m, h, c);
         break;
     case STORE_SWEEP:
         return do_sweep(m, c);
@@ -594,11 +638,38 @@ static enum err payload(void *ctx, struct store_place place, struct position at,
     return ERR_OK;
 }
 
+static enum err state_digest(void *ctx, struct store_place place,
+                             struct hash128 *sum)
+{
+    const struct model *m = ctx;
+    const struct model_home *h = find_home(m, place.group, place.incarnation);
+    *sum = (struct hash128){0, 0};
+    for (size_t i = 0; h != NULL && i < h->state.count; i++) {
+        if (h->state.rows[i].is_rotten)
+            return ERR_DAMAGED;
+        struct hash128 row = row_digest(span_buf(&h->state.rows[i].key),
+                                        span_buf(&h->state.rows[i].value));
+        sum->lo += row.lo;
+        sum->hi += row.hi;
+    }
+    return ERR_OK;
+}
+
+static enum err log_base(void *ctx, struct store_place place, uint64_t *base)
+{
+    const struct model *m = ctx;
+    const struct model_home *h = find_home(m, place.group, place.incarnation);
+    if (h == NULL)
+        return ERR_NOT_FOUND;
+    *base = h->base;
+    return ERR_OK;
+}
+
 static struct store_source source_of(const struct model_reader *r)
 {
-    return (struct store_source){(void *)r->m, index_row, log_row,
-                                 payload,      applied,   next_index_row,
-                                 run_bytes};
+    return (struct store_source){(void *)r->m, index_row,    log_row,
+                                 payload,      applied,      next_index_row,
+                                 run_bytes,    state_digest, log_base};
 }
 
 static void model_read_segments(struct store_reader *base,
@@ -668,6 +739,15 @@ static void model_read_rows(struct store_reader *base,
     store_read_rows_from(&source, t, out);
 }
 
+static void model_scrub(struct store_reader *base, const struct scrub_ticket *t,
+                        struct scrub_result *out)
+{
+    const struct model_reader *r = (const struct model_reader *)base;
+    ASSERT(r->m->txn >= t->least_txn);
+    struct store_source source = source_of(r);
+    store_scrub_from(&source, t, out);
+}
+
 static struct store_reader *model_reader_open(struct store *s)
 {
     struct model_reader *r = mem_alloc(sizeof *r);
@@ -720,6 +800,7 @@ static const struct store_ops model_ops = {
     .read_log = model_read_log,
     .read_blob = model_read_blob,
     .read_rows = model_read_rows,
+    .scrub = model_scrub,
 };
 
 struct store *store_model_new(const struct store_founding *f,

@@ -4,9 +4,8 @@
 #include "ring/rule.h"
 #include "storage/store_payload.h"
 
-/* What cannot be verified is not intact. */
-static bool is_intact(struct span bytes, uint8_t algorithm,
-                      struct hash128 checksum)
+bool store_is_intact(struct span bytes, uint8_t algorithm,
+                     struct hash128 checksum)
 {
     if (algorithm != CHECKSUM_XXH3_128)
         return false;
@@ -112,7 +111,7 @@ static enum err read_payload(struct reading *r, const struct run_segment *s,
     if (err == ERR_NOT_FOUND && !r->is_from_memory)
         return ERR_CORRUPT;
     if (err == ERR_OK &&
-        !is_intact(span_of(to, s->size), s->algorithm, s->checksum))
+        !store_is_intact(span_of(to, s->size), s->algorithm, s->checksum))
         return ERR_CORRUPT;
     return err;
 }
@@ -245,8 +244,8 @@ static enum err check_payload(struct span manifest, struct span payload)
             continue;
         if (c.size > payload.size - at)
             return ERR_DAMAGED;
-        if (!is_intact(span_of(payload.data + at, c.size), c.algorithm,
-                       c.checksum))
+        if (!store_is_intact(span_of(payload.data + at, c.size), c.algorithm,
+                             c.checksum))
             return ERR_CORRUPT;
         at += c.size;
     }

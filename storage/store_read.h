@@ -37,6 +37,11 @@ struct store_source {
     /* The size of the run at a position; NOT_FOUND: it has no bytes. */
     enum err (*run_bytes)(void *ctx, struct store_place place,
                           struct position at, uint32_t *bytes);
+    /* The sum of row_digest over all rows of the state, each intact. */
+    enum err (*state_digest)(void *ctx, struct store_place place,
+                             struct hash128 *sum);
+    /* The last index before the log. */
+    enum err (*log_base)(void *ctx, struct store_place place, uint64_t *base);
 };
 
 void store_read_segments_from(const struct store_source *source,
@@ -46,6 +51,11 @@ void store_read_log_from(const struct store_source *source,
                          const struct log_ticket *t, struct log_result *out);
 void store_read_rows_from(const struct store_source *source,
                           const struct rows_ticket *t, struct rows_result *out);
+void store_scrub_from(const struct store_source *source,
+                      const struct scrub_ticket *t, struct scrub_result *out);
+/* What cannot be verified is not intact. */
+bool store_is_intact(struct span bytes, uint8_t algorithm,
+                     struct hash128 checksum);
 /* A row of the state into a blob; garbage rows stay out. */
 void store_blob_add(struct buf *images, struct span key, struct span value);
 

@@ -43,6 +43,7 @@
     X(V4, SIM_LIVENESS, "configurations are as placed, or say why not")        \
     X(V5, SIM_LIVENESS, "no queue grows without bound")                        \
     X(V6, SIM_LIVENESS, "terms hardly grow in a healthy cluster")              \
+    X(V7, SIM_LIVENESS, "payload that is damaged is mended")                   \
     X(R5, SIM_SAFETY, "a leader counts entries of its own term")               \
     X(R7, SIM_LIVENESS, "who leads has heard of a majority")                   \
     X(R3, SIM_SAFETY, "a learner that is promoted has caught up")              \
@@ -59,6 +60,7 @@
     X(S17, SIM_SAFETY, "a replica that was installed has all of its segments") \
     X(S23, SIM_SAFETY, "a full disk refuses commands and nothing else")        \
     X(S24, SIM_SAFETY, "nobody speaks of damage where there is none")          \
+    X(S25, SIM_SAFETY, "only applied rows of a copy that is there are mended") \
     X(S12, SIM_SAFETY, "a change of the ring is made from its newest")         \
     X(S26, SIM_SAFETY, "times never go back within a stream")                  \
     X(T3, SIM_SAFETY, "commands are committed with enough voters")             \

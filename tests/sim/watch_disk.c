@@ -310,6 +310,25 @@ static void dropped(struct watch *a, struct host *h, uint32_t group)
     d->is_there = false;
 }
 
+/* S25: of a copy that is there, and of entries that it has applied. */
+static void mended(struct watch *a, struct host *h,
+                   const struct store_command *c)
+{
+    const struct disk *d = &a->hosts[h->index].disks[c->group];
+    struct moved_iter it;
+    struct moved_row row;
+    moved_begin(&it, c->bytes);
+    while (moved_next(&it, &row))
+        MUST_HOLD(a->w, S25,
+                  d->is_there && d->incarnation == c->incarnation &&
+                      row.row.entry_index <= d->stored,
+                  "n%u mends a row of entry %llu of group %u; it has stored up "
+                  "to %llu",
+                  h->index + 1, ull(row.row.entry_index), c->group,
+                  ull(d->stored));
+    a->w->totals.mends++;
+}
+
 static void swept(struct watch *a, struct host *h,
                   const struct store_command *c)
 {
@@ -364,6 +383,9 @@ static void stored(struct watch *a, struct host *h,
     case STORE_BOOT:
     case STORE_RECORD:
     case STORE_ROWS:
+        return;
+    case STORE_MEND:
+        mended(a, h, c);
         return;
     }
 }

@@ -65,6 +65,7 @@ struct totals {
     uint64_t reads, ends, fenced, joins, outs;
     uint64_t moves, moves_least; /* copies that records ask for */
     uint64_t cuts, installs;     /* of logs; of replicas by transfer */
+    uint64_t mends;              /* of damaged rows, from another replica */
     uint64_t idle_terms_most, elections_most; /* of a group */
     uint64_t backlog_most;                    /* of a host at rest */
     uint64_t elections, commits, entries, config_changes;
@@ -111,6 +112,7 @@ struct operator;
 struct mesh;
 struct strangers;
 struct orders;
+struct checker;
 
 struct world {
     uint64_t seed;
@@ -142,6 +144,7 @@ struct world {
     struct faults *faults;
     struct operator* operator;
     struct orders *orders;
+    struct checker *checker;
 };
 
 struct world *world_new(uint64_t seed, const struct world_cfg *cfg);

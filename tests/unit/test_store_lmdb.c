@@ -329,6 +329,69 @@ static void a_payload_row_of_another_place_is_corrupt(void **state)
     store_segments_free(&out);
 }
 
+/* Of the group: the rows whose payload is damaged. */
+static uint32_t scrub(struct rig *r)
+{
+    struct store_reader *reader = store_reader_open(r->store);
+    struct scrub_ticket t = {.group = 1,
+                             .incarnation = 1,
+                             .index = r->core.stored_index,
+                             .bytes_max = UINT32_MAX};
+    struct scrub_result piece;
+    store_scrub(reader, &t, &piece);
+    assert_int_equal(piece.err, ERR_OK);
+    assert_int_equal(piece.next.phase, SCRUB_DONE);
+    uint32_t count = piece.damage_count;
+    store_scrub_free(&piece);
+    store_reader_close(reader);
+    return count;
+}
+
+/* The first row of the payload has lost its header, in the second a byte is
+ * another: both are written again. */
+static void damaged_rows_of_payload_are_mended(void **state)
+{
+    struct rig *r = *state;
+    make_stream(r, 4, 30000);
+    assert_int_equal(scrub(r), 0);
+    struct store_reader *reader = store_reader_open(r->store);
+    struct rows_ticket t = {
+        .group = 1, .incarnation = 1, .index = 4, .bytes_max = MIB};
+    struct rows_result rows;
+    store_read_rows(reader, &t, &rows);
+    assert_int_equal(rows.err, ERR_OK);
+    store_reader_close(reader);
+    close_store(r);
+    uint8_t header[STORE_PAYLOAD_HEADER_BYTES];
+    struct store_key key = store_key_payload(1, 1, (struct position){4, 0}, 1);
+    store_put_payload_header(header, store_key_span(&key), 120000,
+                             120000 - STORE_CHUNK_BYTES);
+    edit_file(r, span_of(header, sizeof header), flip_third);
+    key = store_key_payload(1, 1, (struct position){4, 0}, 0);
+    store_put_payload_header(header, store_key_span(&key), 120000,
+                             STORE_CHUNK_BYTES);
+    edit_file(r, span_of(header, sizeof header), flip_ordinal);
+    assert_int_equal(open_store(r), ERR_OK);
+    assert_int_equal(scrub(r), 1); /* one row of the index names all four */
+    struct rig_bytes *b = &r->bytes;
+    b->bufs = mem_resize(b->bufs, (b->count + 1) * sizeof *b->bufs);
+    b->bufs[b->count++] = rows.payload;
+    rows.payload = (struct buf){0};
+    struct store_command c = {.kind = STORE_MEND,
+                              .group = 1,
+                              .incarnation = 1,
+                              .bytes = span_buf(&rows.rows),
+                              .payload = {b->count, 0, rows.payload_bytes}};
+    assert_int_equal(commit_one(r, c), ERR_OK);
+    store_rows_free(&rows);
+    assert_int_equal(scrub(r), 0);
+    struct segments_result out;
+    read_stream(r, 0, 4, &out);
+    assert_int_equal(out.err, ERR_OK);
+    assert_int_equal(out.count, 4);
+    store_segments_free(&out);
+}
+
 static void a_flipped_byte_of_state_is_damage(void **state)
 {
     struct rig *r = *state;
@@ -659,6 +722,7 @@ int main(void)
         FOUNDED(free_pages_do_not_count_as_used),
         FOUNDED(a_flipped_byte_of_payload_is_corrupt),
         FOUNDED(a_payload_row_of_another_place_is_corrupt),
+        FOUNDED(damaged_rows_of_payload_are_mended),
         FOUNDED(a_flipped_byte_of_state_is_damage),
         FOUNDED(a_flipped_byte_of_index_is_damage),
         FOUNDED(a_flipped_byte_of_meta_is_damage),

@@ -211,6 +211,42 @@ static void read_some_rows(struct twins *t, const struct group *g,
     store_rows_free(&b);
 }
 
+static void scrub_some(struct twins *t, const struct group *g, uint32_t group)
+{
+    struct scrub_ticket ticket = {
+        .group = group,
+        .incarnation = g->incarnation,
+        .from = {.phase = (enum scrub_phase)rng_below(&t->rng, 4),
+                 .index = rng_below(&t->rng, 20),
+                 .row = {.seq = rng_below(&t->rng, 20)}},
+        .index = rng_below(&t->rng, g->core.stored_index + 2),
+        .bytes_max = (uint32_t)rng_below(&t->rng, 400000),
+    };
+    if (g->core.lane_count > 0)
+        ticket.from.row.stream =
+            g->core.lanes[rng_below(&t->rng, g->core.lane_count)].stream;
+    struct scrub_result a, b;
+    store_scrub(t->model_reader, &ticket, &a);
+    store_scrub(t->lmdb_reader, &ticket, &b);
+    assert_true(a.err == ERR_OK || a.err == ERR_NOT_FOUND);
+    assert_int_equal(a.err, b.err);
+    assert_int_equal(a.next.phase, b.next.phase);
+    assert_true(a.next.index == b.next.index &&
+                a.next.row.seq == b.next.row.seq &&
+                position_equal(a.next.row.stream, b.next.row.stream));
+    assert_true(
+        a.sums.digest.lo == b.sums.digest.lo &&
+        a.sums.digest.hi == b.sums.digest.hi && a.sums.rows == b.sums.rows &&
+        a.sums.segments == b.sums.segments && a.sums.bytes == b.sums.bytes);
+    assert_int_equal(a.damage_count, b.damage_count);
+    for (uint32_t i = 0; i < a.damage_count; i++)
+        assert_true(a.damages[i].first_seq == b.damages[i].first_seq &&
+                    a.damages[i].bad_seq == b.damages[i].bad_seq &&
+                    a.damages[i].bad_count == b.damages[i].bad_count);
+    store_scrub_free(&a);
+    store_scrub_free(&b);
+}
+
 static void read_the_blob(struct twins *t, const struct group *g,
                           uint32_t group)
 {
@@ -412,6 +448,41 @@ static void add_sweep(struct twins *t, const struct group *g, uint32_t group)
                      .count = 1 + (uint32_t)rng_below(&t->rng, 30)});
 }
 
+/* Rows as they are, mended with their own bytes, or with others: that is
+ * damage, which both must see alike. */
+static void mend_some(struct twins *t, const struct group *g, uint32_t group)
+{
+    struct rows_ticket ticket = {
+        .group = group,
+        .incarnation = g->incarnation,
+        .from = {.seq = rng_below(&t->rng, 20)},
+        .index = g->core.stored_index,
+        .bytes_max = (uint32_t)rng_below(&t->rng, 400000),
+    };
+    if (g->core.lane_count > 0)
+        ticket.from.stream =
+            g->core.lanes[rng_below(&t->rng, g->core.lane_count)].stream;
+    struct rows_result rows;
+    store_read_rows(t->model_reader, &ticket, &rows);
+    if (rows.err == ERR_OK && rows.payload_bytes > 0) {
+        struct rig_bytes *b = &t->bytes;
+        if (rng_chance(&t->rng, 500))
+            rows.payload.data[rng_below(&t->rng, rows.payload.size)] ^= 1;
+        b->bufs = mem_resize(b->bufs, (b->count + 1) * sizeof *b->bufs);
+        b->bufs[b->count] = rows.payload;
+        rows.payload = (struct buf){0};
+        b->count++;
+        struct store_command c = {.kind = STORE_MEND,
+                                  .group = group,
+                                  .incarnation = g->incarnation,
+                                  .bytes = span_buf(&rows.rows),
+                                  .payload = {b->count, 0, rows.payload_bytes}};
+        (void)add(t, c);
+        assert_int_equal(commit(t), ERR_OK);
+    }
+    store_rows_free(&rows);
+}
+
 static void add_node_command(struct twins *t)
 {
     if (rng_chance(&t->rng, 500))
@@ -498,6 +569,9 @@ static void play(uint64_t seed)
                 continue;
             read_some_log(t, &t->groups[i], i);
             read_some_rows(t, &t->groups[i], i);
+            scrub_some(t, &t->groups[i], i);
+            if (i > 0 && rng_chance(&t->rng, 100))
+                mend_some(t, &t->groups[i], i);
         }
         if (round % 4 == 0 || round + 1 == ROUNDS)
             assert_same_load(t);

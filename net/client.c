@@ -179,6 +179,8 @@ static bool request_makes_sense(const struct client_request *r)
         return r->name.size <= STREAM_NAME_MAX;
     case CLIENT_CHANGE:
         return !id_is_zero(r->change.proposal);
+    case CLIENT_CHECK:
+        return !id_is_zero(r->node) && r->group < GROUPS_MAX;
     case CLIENT_JOIN:
         return record_member_fault(&r->member) == NULL;
     }

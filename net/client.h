@@ -74,6 +74,7 @@ enum client_op {
     CLIENT_RECORD,   /* a node has confirmed or renewed the record just now */
     CLIENT_JOIN,     /* member -> OK once group 0's leader has appended it */
     CLIENT_CHANGE,   /* changes of the ring -> the epoch in force after them */
+    CLIENT_CHECK,    /* a member, a group -> what it says of its copy */
 };
 
 struct client_request {
@@ -87,10 +88,12 @@ struct client_request {
     uint64_t from_seq, end_seq;
     uint32_t bytes_max, count_max;
     bool any_replica;     /* READ: spread over replicas; else the leader */
-    struct id128 node;    /* STATUS: member asked; zero: a contact */
+    struct id128 node;    /* STATUS: member asked; zero: a contact. CHECK */
     struct member member; /* JOIN */
     struct change_request change; /* CHANGE: its span is copied */
     struct epoch epoch;           /* CHANGE: made from this one */
+    uint32_t group;               /* CHECK */
+    struct check_request check;   /* CHECK */
 };
 
 struct client_result {
@@ -108,7 +111,7 @@ struct client_result {
     uint64_t payload_handle;     /* ... of this handle, if the shell gave one */
     const struct stream_info *streams; /* LIST */
     size_t stream_count;
-    struct span bytes;           /* STATUS */
+    struct span bytes;           /* STATUS, CHECK */
     struct epoch epoch;          /* CHANGE */
     char text[CLIENT_TEXT_SIZE]; /* the reason in words, for people */
 };

@@ -149,6 +149,7 @@ static bool changes_something(const struct call *call)
     case CLIENT_LIST:
     case CLIENT_STATUS:
     case CLIENT_RECORD:
+    case CLIENT_CHECK:
         break;
     }
     return false;
@@ -176,6 +177,7 @@ static uint32_t group_of(const struct client *c, const struct call *call)
     case CLIENT_RECORD:
     case CLIENT_JOIN:
     case CLIENT_CHANGE:
+    case CLIENT_CHECK: /* its node answers, whoever leads */
         break;
     }
     return 0;
@@ -192,10 +194,17 @@ static uint32_t contact_link(const struct client *c, uint32_t turn)
     return UINT32_MAX;
 }
 
+/* A question to one node about itself. */
+static bool asks_member(const struct call *call)
+{
+    return call->request.op == CLIENT_STATUS ||
+           call->request.op == CLIENT_CHECK;
+}
+
 static uint32_t choose_link(struct client *c, const struct call *call)
 {
     const struct client_request *r = &call->request;
-    if (r->op == CLIENT_STATUS)
+    if (asks_member(call))
         return id_is_zero(r->node) ? contact_link(c, call->turn)
                                    : client_route_node(c, r->node);
     bool is_any = r->any_replica || call->is_damaged;
@@ -265,6 +274,11 @@ static enum err build_request(struct client *c, const struct call *call,
         out->change = r->change;
         out->epoch = r->epoch;
         return ERR_OK;
+    case CLIENT_CHECK:
+        out->op = OP_CHECK;
+        out->group = r->group;
+        out->check = r->check;
+        return ERR_OK;
     case CLIENT_CONNECT:
     case CLIENT_RECORD:
         break;
@@ -281,7 +295,7 @@ static void attempt(struct client *c, struct call *call)
         return;
     }
     uint32_t link = choose_link(c, call);
-    if (link == UINT32_MAX && call->request.op == CLIENT_STATUS &&
+    if (link == UINT32_MAX && asks_member(call) &&
         !id_is_zero(call->request.node)) {
         client_say(call->text, span_str("there is no such member"));
         fail(c, call, ERR_NOT_FOUND);
@@ -563,6 +577,8 @@ static enum wire_op wire_op_of(enum client_op op)
         return OP_JOIN;
     case CLIENT_CHANGE:
         return OP_CHANGE;
+    case CLIENT_CHECK:
+        return OP_CHECK;
     case CLIENT_CONNECT:
     case CLIENT_RECORD:
         break;
@@ -588,6 +604,7 @@ static void answered_ok(struct client *c, struct call *call,
         list_answered(c, call);
         return;
     case OP_STATUS:
+    case OP_CHECK:
         finish(c, call, ERR_OK)->bytes = c->response.bytes;
         return;
     case OP_JOIN:
@@ -614,7 +631,7 @@ bool client_call_answered(struct client *c, uint32_t link, uint64_t number,
     const struct response *r = &c->response;
     if (r->op != OP_NONE && r->op != wire_op_of(call->request.op))
         return true; /* the attempt runs out */
-    if (r->err == ERR_OK && r->op != OP_READ && r->op != OP_STATUS)
+    if (r->err == ERR_OK && r->op != OP_READ && !asks_member(call))
         c->leaders[call->group] = c->links[link].node;
     if (r->err == ERR_OK) {
         answered_ok(c, call, in, handle);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "net/check.h"
 #include "ring/record.h"
 
 /* Two election timeouts: an append that was with a leader when it died is
@@ -549,5 +550,38 @@ enum eddy_error eddy_ring_status(struct eddy *e, uint32_t wait_ms,
     }
     mem_free(ops);
     mem_free(wanted);
+    return err == ERR_OK ? EDDY_OK : eddy_fail(e, err, err_text(err));
+}
+
+static void take_check(void *context, const struct client_result *r)
+{
+    struct eddy_check *c = context;
+    enum err err = r->err;
+    if (err == ERR_OK && check_read(r->bytes, c->answer) != ERR_OK)
+        err = ERR_INCOMPATIBLE;
+    c->error = (enum eddy_error)err;
+}
+
+enum eddy_error eddy_ring_check(struct eddy *e, struct eddy_check *checks,
+                                size_t count)
+{
+    struct op **ops = mem_alloc((count + 1) * sizeof(struct op *));
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < count; i++) {
+        struct client_request r = {.op = CLIENT_CHECK,
+                                   .timeout_ms = e->timeout_ms,
+                                   .group = checks[i].group,
+                                   .check = *checks[i].request};
+        memcpy(r.node.bytes, checks[i].node, sizeof r.node.bytes);
+        checks[i].error = EDDY_TIMEOUT;
+        if (err == ERR_OK)
+            ops[i] = eddy_op_begin(e, &r, take_check, &checks[i], &err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        while (ops[i] != NULL && !ops[i]->is_done)
+            eddy_step(e);
+        eddy_op_end(e, ops[i]);
+    }
+    mem_free(ops);
     return err == ERR_OK ? EDDY_OK : eddy_fail(e, err, err_text(err));
 }

@@ -271,6 +271,23 @@ typedef uint32_t (*eddy_status_fn)(void *context, const uint8_t node[16],
 enum eddy_error eddy_ring_status(struct eddy *e, uint32_t wait_ms,
                                  eddy_status_fn fn, void *context);
 
+/* Asks one member each about its copy of one group (an administrator's key):
+ * what net/wire.h calls a check_request, and net/check.h its answer. All at
+ * once; returns when each has answered or its time is up. */
+struct check_request;
+struct check_answer;
+struct eddy_check {
+    uint8_t node[16];
+    uint32_t group;
+    const struct check_request *request;
+    struct check_answer *answer; /* is set if `error` is EDDY_OK */
+    /* EDDY_NOT_FOUND: it keeps no copy of it. EDDY_TIMEOUT, EDDY_UNAVAILABLE:
+     * it did not answer, or not yet. EDDY_DENIED */
+    enum eddy_error error;
+};
+enum eddy_error eddy_ring_check(struct eddy *e, struct eddy_check *checks,
+                                size_t count);
+
 #ifdef __cplusplus
 }
 #endif

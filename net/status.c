@@ -32,6 +32,8 @@ static void put_self(struct enc *e, const struct status *s)
     enc_u64(e, s->dropped);
     enc_u64(e, s->appends);
     enc_u64(e, s->reads);
+    enc_u64(e, s->damaged);
+    enc_u64(e, s->mended);
 }
 
 static void put_member(struct enc *e, const struct status_member *m)
@@ -149,6 +151,8 @@ static void get_self(struct dec *d, struct status *out)
     out->dropped = dec_u64(d);
     out->appends = dec_u64(d);
     out->reads = dec_u64(d);
+    out->damaged = dec_u64(d);
+    out->mended = dec_u64(d);
 }
 
 static void get_member(struct dec *d, struct status_member *out)

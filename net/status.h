@@ -61,6 +61,9 @@ struct status {
     uint64_t dropped;       /* messages refused, of all kinds */
     uint64_t appends;       /* commands judged OK here as leader */
     uint64_t reads;
+    uint64_t
+        damaged;     /* rows whose payload is damaged here and not mended yet */
+    uint64_t mended; /* ... and those that were, since its start */
 };
 
 /* Each appends to `out`: status_write first, then members and groups in any

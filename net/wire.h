@@ -40,6 +40,7 @@
 #include "ring/entry.h"
 #include "ring/raft.h"
 #include "ring/record.h"
+#include "ring/scrub.h"
 #include "ring/streams.h"
 
 #define WIRE_MAGIC        0x59444445u /* "EDDY" */
@@ -266,6 +267,7 @@ enum wire_op {
     OP_STATUS = 9,   /* a node's own view */
     OP_CHANGE = 10,  /* what an operator changes in the ring (group 0's
                         leader; admin only) */
+    OP_CHECK = 11,   /* a piece of a node's scrub of one replica (admin only) */
 };
 
 enum change_act {
@@ -287,10 +289,20 @@ struct change_request {
     struct span changes; /* encoded; walked with wire_change_next */
 };
 
+/* net/check.h says what it is for. */
+struct check_request {
+    uint64_t index;       /* rows of entries up to this; 0: no piece is wanted,
+                             but where the replica is */
+    uint64_t state_index; /* the state's digest as of this entry; 0: as of what
+                             is stored */
+    struct scrub_cursor from;
+};
+
 struct request {
     enum wire_op op;
     uint32_t group;     /* all but HELLO, RECORD, JOIN, STATUS, CHANGE */
     struct epoch epoch; /* RECORD: newest known; CHANGE: made from this one */
+    struct check_request check;   /* CHECK */
     struct change_request change; /* CHANGE */
     struct member member; /* JOIN (wanted and seen are not on the wire) */
     /* COMMANDS: made with struct commands_builder; its count and payload */
@@ -321,7 +333,8 @@ struct response {
     struct id128 node;
     uint16_t level;
     struct span version;
-    /* RECORD (empty: you have the newest), STATUS (net/status.h) */
+    /* RECORD (empty: you have the newest), STATUS (net/status.h), CHECK
+     * (net/check.h) */
     struct span bytes;
     /* COMMANDS: encoded verdicts, walked with wire_verdict_next */
     struct span verdicts;

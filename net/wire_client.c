@@ -9,6 +9,7 @@
  * cannot fail. */
 #include "net/wire.h"
 
+#include "net/check.h"
 #include "net/wire_ring.h"
 #include "ring/codec.h"
 
@@ -148,6 +149,22 @@ static void get_read(struct dec *d, struct request *r)
     r->wait_ms = dec_u32(d);
 }
 
+static void put_check(struct enc *e, const struct request *r)
+{
+    enc_u32(e, r->group);
+    enc_u64(e, r->check.index);
+    enc_u64(e, r->check.state_index);
+    check_put_cursor(e, &r->check.from);
+}
+
+static void get_check(struct dec *d, struct request *r)
+{
+    r->group = get_group(d);
+    r->check.index = dec_u64(d);
+    r->check.state_index = dec_u64(d);
+    check_get_cursor(d, &r->check.from);
+}
+
 static void put_request(struct enc *e, const struct request *r)
 {
     enc_u16(e, (uint16_t)r->op);
@@ -187,6 +204,9 @@ static void put_request(struct enc *e, const struct request *r)
     case OP_CHANGE:
         wire_ring_put_change(e, r);
         return;
+    case OP_CHECK:
+        put_check(e, r);
+        return;
     }
 }
 
@@ -225,7 +245,7 @@ static void get_commands(struct dec *d, size_t payload_bytes, struct request *r)
 
 static bool op_is_known(uint16_t number)
 {
-    return number <= OP_CHANGE;
+    return number <= OP_CHECK;
 }
 
 /* Without a cluster: only a client that knows nothing yet. To no node in
@@ -283,6 +303,9 @@ enum err wire_request_read(const struct wire_in *in, struct request *out)
         break;
     case OP_CHANGE:
         wire_ring_get_change(&d, out);
+        break;
+    case OP_CHECK:
+        get_check(&d, out);
         break;
     }
     return dec_done(&d) ? ERR_OK : ERR_BAD_REQUEST;
@@ -564,6 +587,7 @@ static void put_response_body(struct enc *e, const struct response *r)
         return;
     case OP_RECORD:
     case OP_STATUS:
+    case OP_CHECK:
         put_blob(e, r->bytes);
         return;
     case OP_COMMANDS:
@@ -680,6 +704,7 @@ static void get_response_body(struct dec *d, const struct wire_in *in,
         return;
     case OP_RECORD:
     case OP_STATUS:
+    case OP_CHECK:
         out->bytes = get_blob(d);
         return;
     case OP_COMMANDS:

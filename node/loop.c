@@ -194,6 +194,9 @@ static void do_effect(struct loop *l, struct node_effect *e)
     case NODE_DO_READ_ROWS:
         workers_read_rows(l->workers, e->ticket, &e->rows);
         return;
+    case NODE_DO_SCRUB:
+        workers_scrub(l->workers, e->ticket, &e->scrub);
+        return;
     case NODE_DO_PEER:
         if (!transport_peer_set(l->transport, e->node, e->address, e->key))
             loop_log(l->cfg, NODE_WARN, "a peer's address cannot be used");
@@ -326,6 +329,9 @@ static void job_done(struct loop *l, struct job_done *d)
     case JOB_ROWS:
         d->payload = NULL;
         node_rows_done(l->node, d->ticket, &d->rows, handle);
+        return;
+    case JOB_SCRUB:
+        node_scrub_done(l->node, d->ticket, &d->scrub);
         return;
     case JOB_SPACE:
         l->is_space_asked = false;

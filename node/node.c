@@ -156,6 +156,7 @@ struct node_timing node_timing_default(void)
         .orphan_ms = 5000,
         .unstored_age_ms = UNSTORED_AGE_MS,
         .stop_ms = 2000,
+        .mend_again_ms = MEND_AGAIN_MS,
         .back_after_ms = BACK_AFTER_MS,
     };
 }
@@ -180,6 +181,8 @@ struct node *node_new(const struct node_cfg *cfg, uint64_t now_ms,
     node_queue_init(&n->sweeps, sizeof(struct sweep));
     node_queue_init(&n->readings, sizeof(struct reading));
     node_queue_init(&n->givings, sizeof(struct giving));
+    node_queue_init(&n->scans, sizeof(struct scan));
+    node_queue_init(&n->mends, sizeof(struct mend));
     node_queue_init(&n->cycle.items, sizeof(struct item *));
     node_queue_init(&n->cycle.marks, sizeof(struct cycle_mark));
     node_queue_init(&n->cycle.spans, sizeof(struct span *));
@@ -239,6 +242,8 @@ void node_free(struct node *n)
     node_queue_free(&n->changings);
     node_queue_free(&n->sweeps);
     node_queue_free(&n->readings);
+    node_queue_free(&n->scans);
+    node_queue_free(&n->mends);
     ASSERT(n->pool.live == 0);
     for (size_t i = 0; i < n->pool.released_count; i++)
         release(n, n->pool.released[i]);
@@ -281,7 +286,7 @@ static enum err load_replica(void *ctx, const struct store_replica *r)
         return node_install_load(n, r);
     struct group *g = node_group_new(n, r->group, r->incarnation, r->generation,
                                      r->added, &r->raft);
-    g->digest = r->digest;
+    g->digest = g->stored_digest = r->digest;
     g->epoch = r->epoch;
     if (r->is_quarantined) {
         g->is_quarantined = true;
@@ -563,6 +568,8 @@ static void turn(struct node *n)
         n->next_group_tick_ms = min_u64(n->next_group_tick_ms, g->next_tick_ms);
     }
     node_install_turn(n);
+    node_check_turn(n);
+    node_mend_turn(n);
     node_peers_turn(n);
     node_cycle_cut(n);
     for (size_t i = 0; i < n->pool.released_count; i++)

@@ -51,6 +51,7 @@ struct node_timing {
     uint32_t orphan_ms;          /* no leader for this long: ask the members */
     uint32_t unstored_age_ms;    /* lazy rows are never older */
     uint32_t stop_ms;            /* handing over at a stop */
+    uint32_t mend_again_ms;      /* between two tries to mend what is damaged */
     uint32_t back_after_ms;      /* contact before who is out is up again;
                                     out-after, if that is less */
 };
@@ -84,6 +85,7 @@ enum node_effect_kind {
     NODE_DO_READ_LOG,    /* ticket, log */
     NODE_DO_READ_BLOB,   /* ticket, blob */
     NODE_DO_READ_ROWS,   /* ticket, rows */
+    NODE_DO_SCRUB,       /* ticket, scrub */
     NODE_DO_PEER,        /* node, address, key: reach it there */
     NODE_DO_PEER_GONE,   /* node */
     NODE_DO_PEER_AGAIN,  /* node: it has been silent for long; connect anew */
@@ -106,6 +108,7 @@ struct node_effect {
     struct log_ticket log; /* its runs are valid until node_log_done */
     struct blob_ticket blob;
     struct rows_ticket rows;
+    struct scrub_ticket scrub;
     uint64_t handle;
     const char *address;
     const uint8_t *key;
@@ -161,6 +164,8 @@ void node_blob_done(struct node *n, uint64_t ticket,
                     const struct blob_result *result);
 void node_rows_done(struct node *n, uint64_t ticket,
                     const struct rows_result *result, uint64_t payload);
+void node_scrub_done(struct node *n, uint64_t ticket,
+                     const struct scrub_result *result);
 void node_space(struct node *n, const struct store_space *space);
 /* As node_cfg.is_recording_trace, from now on. */
 void node_record_trace(struct node *n, bool is_recording);

@@ -329,6 +329,8 @@ static void finish_extras(struct node *n)
             node_walk_created(n, &x);
         if (x.kind == EXTRA_INSTALL)
             node_install_stored(n, &x);
+        if (x.kind == EXTRA_MEND)
+            node_mend_stored(n, &x);
         free_extra(n, &x);
     }
 }

@@ -134,40 +134,16 @@ void node_give_blob(struct node *n, struct peer *p, const struct frame *f)
     e->blob = (struct blob_ticket){g->id, g->incarnation, n->last_txn};
 }
 
-static bool take_reading(struct node *n, uint64_t ticket, struct reading *out)
-{
-    for (size_t i = 0; i < n->readings.count; i++) {
-        struct reading *at = node_queue_at(&n->readings, i);
-        if (at->ticket != ticket)
-            continue;
-        *out = *at;
-        *at = *(struct reading *)node_queue_at(&n->readings,
-                                               n->readings.count - 1);
-        node_queue_pop_back(&n->readings);
-        n->has_work = true;
-        return true;
-    }
-    return false;
-}
-
-static bool is_bad(struct node *n, enum err err)
-{
-    if (err != ERR_DAMAGED && err != ERR_IO)
-        return false;
-    node_fail(n, err == ERR_IO ? EXIT_DISK : EXIT_FOLDER,
-              "a row that is not a payload is damaged");
-    return true;
-}
-
 void node_blob_done(struct node *n, uint64_t ticket,
                     const struct blob_result *result)
 {
     struct reading r;
-    bool is_there = take_reading(n, ticket, &r);
+    bool is_there = node_reading_take(n, ticket, &r);
     ASSERT(is_there && r.kind == READING_BLOB);
     struct group *g = node_group(n, r.group);
-    if (is_bad(n, result->err) || result->err != ERR_OK || g == NULL ||
-        g->incarnation != r.incarnation || result->images.size > BLOB_BYTES_MAX)
+    if (node_reading_is_bad(n, result->err) || result->err != ERR_OK ||
+        g == NULL || g->incarnation != r.incarnation ||
+        result->images.size > BLOB_BYTES_MAX)
         return;
     struct giving *at = find_giving(n, g, r.to);
     if (at != NULL)
@@ -247,17 +223,19 @@ void node_rows_done(struct node *n, uint64_t ticket,
                     const struct rows_result *result, uint64_t payload)
 {
     struct reading r;
-    bool is_there = take_reading(n, ticket, &r);
+    bool is_there = node_reading_take(n, ticket, &r);
     ASSERT(is_there && r.kind == READING_ROWS);
     struct group *g = node_group(n, r.group);
     struct peer *p = node_peer(n, r.to.node);
     bool is_same = g != NULL && g->incarnation == r.incarnation && p != NULL;
-    if (!is_bad(n, result->err) && is_same) {
-        if (result->err == ERR_CORRUPT)
+    if (!node_reading_is_bad(n, result->err) && is_same) {
+        if (result->err == ERR_CORRUPT) {
             node_log(n, NODE_ERROR,
-                     "group %u: a payload is damaged here; a new replica asks "
-                     "another",
+                     "group %u: a payload is damaged here; who asked for it "
+                     "asks another",
                      g->id);
+            node_check_scan(n, g);
+        }
         if (code_of(result) != ERR_OK) {
             refuse_rows(n, g, r.to, r.rows.index, r.rows.from, code_of(result));
         } else {

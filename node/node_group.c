@@ -272,6 +272,7 @@ void node_group_stored(struct node *n, struct group *g, uint64_t stored)
         struct images *i = node_queue_at(&g->images, 0);
         if (i->index > stored)
             break;
+        g->stored_digest = i->digest;
         g->image_bytes -= i->rows.size;
         n->unstored_bytes -= i->rows.size;
         n->unstored_entries--;

@@ -12,6 +12,8 @@
  *   node_cut.c    how far logs are cut
  *   node_install.c  replicas by transfer: the receiving side
  *   node_give.c     ... and the source's
+ *   node_check.c  what this node says of its own copies
+ *   node_mend.c   payload that is damaged here comes from another replica
  */
 #ifndef NODE_NODE_IMPL_H
 #define NODE_NODE_IMPL_H
@@ -114,11 +116,12 @@ struct group {
     struct raft_hard_state hard;
     uint64_t hard_write;
     struct queue log_commands;
-    uint64_t applied;        /* in memory */
-    uint64_t stored;         /* on disk */
-    uint64_t stored_pending; /* in the cycle under way, or stored */
-    struct queue images;     /* (stored, applied] that changed rows, and
-                                every entry in between */
+    uint64_t applied;             /* in memory */
+    uint64_t stored;              /* on disk */
+    struct hash128 stored_digest; /* of the state there */
+    uint64_t stored_pending;      /* in the cycle under way, or stored */
+    struct queue images;          /* (stored, applied] that changed rows, and
+                                     every entry in between */
     size_t image_bytes;
     struct hash128 digest;
     /* clients */
@@ -142,6 +145,7 @@ struct group {
     uint64_t manifest_bytes; /* applied since the newest of ... */
     struct queue cut_marks;  /* uint64_t: entries, so many bytes apart */
     uint64_t cut_pending;    /* in the cycle under way, or the base */
+    uint64_t scanned_ms;     /* a scan of it has ended */
     uint64_t damaged_index;  /* an entry whose payload could not be read */
     /* The newest log row that a read has not found, and when first. */
     uint64_t missing_index, missing_ms;
@@ -197,12 +201,20 @@ struct peer {
 
 /* ---- reads ------------------------------------------------------------- */
 
-enum reading_kind { READING_SEGMENTS, READING_LOG, READING_BLOB, READING_ROWS };
+enum reading_kind {
+    READING_SEGMENTS,
+    READING_LOG,
+    READING_BLOB,
+    READING_ROWS,
+    READING_SCRUB
+};
 struct reading {
     uint64_t ticket;
     enum reading_kind kind;
-    /* segments */
+    bool is_ours; /* scrub: nobody has asked */
+    /* segments, scrub */
     uint64_t connection, number;
+    uint64_t state_index; /* scrub */
     uint32_t group, incarnation;
     struct position stream;
     struct rows_ticket rows;
@@ -239,6 +251,27 @@ struct giving {
     uint64_t used_ms;
 };
 
+/* ---- scrub and repair -------------------------------------------------- */
+
+/* A group whose copy is gone through, for a read has found damage in it. */
+struct scan {
+    uint32_t group, incarnation;
+    uint64_t index; /* what was applied when it was found */
+    struct scrub_cursor cursor;
+    bool is_reading;
+};
+
+/* A row of the index, of which another replica is to give the bytes. */
+struct mend {
+    uint32_t group, incarnation;
+    struct row_cursor row; /* its key */
+    uint64_t entry_index;
+    struct replica asked;
+    bool is_asked, is_storing;
+    uint32_t tries;
+    uint64_t try_ms; /* ask, or ask another, from then on */
+};
+
 /* ---- the cycle --------------------------------------------------------- */
 
 struct cycle_mark {
@@ -252,7 +285,8 @@ enum extra_kind {
     EXTRA_CREATE,
     EXTRA_TOMBSTONE,
     EXTRA_QUARANTINE,
-    EXTRA_INSTALL
+    EXTRA_INSTALL,
+    EXTRA_MEND
 };
 /* A node-level A command; what follows its durability. */
 struct extra {
@@ -360,7 +394,10 @@ struct node {
     uint64_t next_ticket, next_token;
     struct install *installs[GROUPS_MAX];
     struct queue givings;  /* struct giving */
-    int64_t repair_budget; /* bytes that may be asked for */
+    struct queue scans;    /* struct scan; the first is under way */
+    struct queue mends;    /* struct mend */
+    uint64_t mended;       /* rows, since the start */
+    int64_t repair_budget; /* bytes that may be asked for, or scanned */
     uint64_t repair_ms;
 
     struct store_space space;
@@ -414,9 +451,6 @@ void node_serve_gather(struct node *n, struct group *g);
 void node_serve_questions(struct node *n, struct group *g);
 void node_serve_confirmed(struct node *n, struct group *g, uint64_t token,
                           bool is_ok, uint64_t index);
-void node_serve_read_done(struct node *n, const struct reading *r,
-                          const struct segments_result *result,
-                          uint64_t payload);
 void node_serve_drop(struct node *n, struct group *g); /* group goes away */
 void node_respond(struct node *n, uint64_t connection, uint64_t number,
                   const struct response *r);
@@ -593,5 +627,28 @@ void node_give_blob(struct node *n, struct peer *p, const struct frame *f);
 void node_give_rows(struct node *n, struct peer *p, const struct frame *f);
 void node_give_tick(struct node *n);
 void node_give_free(struct node *n);
+
+/* ---- node_check.c ------------------------------------------------------ */
+
+void node_check_asked(struct node *n, uint64_t connection, uint64_t number,
+                      const struct request *r);
+/* A read has found payload that is damaged: all of the copy is gone through. */
+void node_check_scan(struct node *n, const struct group *g);
+void node_check_turn(struct node *n);
+/* An order for a reader that is answered by its ticket, once. */
+bool node_reading_take(struct node *n, uint64_t ticket, struct reading *out);
+/* The folder, or the disk, is bad: the node ends. */
+bool node_reading_is_bad(struct node *n, enum err err);
+
+/* ---- node_mend.c ------------------------------------------------------- */
+
+void node_mend_add(struct node *n, const struct group *g,
+                   const struct scrub_damage *damage);
+void node_mend_rows(struct node *n, struct peer *p, const struct frame *f,
+                    uint64_t handle);
+void node_mend_stored(struct node *n, const struct extra *x);
+void node_mend_turn(struct node *n);
+/* Why rows of the group are not mended yet; NULL: none waits. */
+const char *node_mend_reason(const struct node *n, uint32_t group);
 
 #endif

@@ -237,7 +237,7 @@ static void become_group(struct node *n, struct install *in)
     };
     struct group *g = node_group_new(n, in->id, in->incarnation, in->generation,
                                      in->self.added, &stored);
-    g->digest = head->digest;
+    g->digest = g->stored_digest = head->digest;
     g->epoch = head->epoch;
     if (in->id == 0) {
         record_free(n->ring);

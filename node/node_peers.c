@@ -625,7 +625,10 @@ static void frame_received(struct node *n, struct peer *p, struct frame *f,
         node_give_rows(n, p, f);
         return;
     case FRAME_ROWS:
-        node_install_rows(n, p, f, handle);
+        if (n->installs[f->group.group] != NULL)
+            node_install_rows(n, p, f, handle);
+        else
+            node_mend_rows(n, p, f, handle);
         return;
     case FRAME_ASK:
         node_walk_asked(n, p, f);
@@ -818,26 +821,15 @@ static bool is_row_lost(const struct node *n, struct group *g, uint64_t index)
 void node_log_done(struct node *n, uint64_t ticket,
                    const struct log_result *result, uint64_t payload)
 {
-    struct reading r = {0};
-    for (size_t i = 0; i < n->readings.count; i++) {
-        struct reading *at = node_queue_at(&n->readings, i);
-        if (at->ticket != ticket)
-            continue;
-        r = *at;
-        *at = *(struct reading *)node_queue_at(&n->readings,
-                                               n->readings.count - 1);
-        node_queue_pop_back(&n->readings);
-        break;
-    }
-    ASSERT(r.ticket == ticket && r.kind == READING_LOG);
-    n->has_work = true;
-    if (result->err == ERR_DAMAGED || result->err == ERR_IO)
-        node_fail(n, result->err == ERR_IO ? EXIT_DISK : EXIT_FOLDER,
-                  "the log cannot be read");
+    struct reading r;
+    bool is_there = node_reading_take(n, ticket, &r);
+    ASSERT(is_there && r.kind == READING_LOG);
+    (void)node_reading_is_bad(n, result->err);
     struct group *g = node_group(n, r.group);
     bool is_same = g != NULL && g->incarnation == r.log.incarnation;
     if (is_same && result->err == ERR_CORRUPT) {
         tell_damage(n, g, r.log.first + result->count);
+        node_check_scan(n, g);
         node_walk_leave(n, g);
     }
     if (is_same && result->err == ERR_NOT_FOUND &&

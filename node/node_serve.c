@@ -498,6 +498,7 @@ static void answer_question(struct node *n, struct group *g,
     case OP_COMMANDS:
     case OP_STATUS:
     case OP_CHANGE:
+    case OP_CHECK:
         break;
     }
     ASSERT(!"no question of this kind is ever kept");
@@ -687,16 +688,13 @@ static void answer_read(struct node *n, const struct reading *r,
     buf_free(&heads);
 }
 
-void node_serve_read_done(struct node *n, const struct reading *r,
+static void segments_read(struct node *n, const struct reading *r,
                           const struct segments_result *result,
                           uint64_t payload)
 {
     struct group *g = node_group(n, r->group);
     bool is_same = g != NULL && g->incarnation == r->incarnation;
-    if (result->err == ERR_DAMAGED || result->err == ERR_IO) {
-        node_fail(n, result->err == ERR_IO ? EXIT_DISK : EXIT_FOLDER,
-                  "a row that is not a payload is damaged");
-    } else if (!is_same) { /* its rows may have been swept meanwhile */
+    if (!is_same) { /* its rows may have been swept meanwhile */
         node_refuse(n, r->connection, r->number, OP_READ, ERR_NOT_HERE, nobody,
                     "the replica has gone");
     } else if (result->err == ERR_OK) {
@@ -709,27 +707,20 @@ void node_serve_read_done(struct node *n, const struct reading *r,
                  err_text(result->err));
         node_refuse(n, r->connection, r->number, OP_READ, ERR_CORRUPT, nobody,
                     "this replica's copy is damaged; another has it");
+        node_check_scan(n, g);
     }
-    if (payload != 0)
-        item_pool_release(&n->pool, payload);
 }
 
 void node_read_done(struct node *n, uint64_t ticket,
                     const struct segments_result *result, uint64_t payload)
 {
-    for (size_t i = 0; i < n->readings.count; i++) {
-        struct reading *at = node_queue_at(&n->readings, i);
-        if (at->ticket != ticket)
-            continue;
-        struct reading r = *at;
-        *at = *(struct reading *)node_queue_at(&n->readings,
-                                               n->readings.count - 1);
-        node_queue_pop_back(&n->readings);
-        n->has_work = true;
-        node_serve_read_done(n, &r, result, payload);
-        return;
-    }
-    ASSERT(!"a ticket is answered once");
+    struct reading r;
+    bool is_there = node_reading_take(n, ticket, &r);
+    ASSERT(is_there && r.kind == READING_SEGMENTS);
+    if (!node_reading_is_bad(n, result->err))
+        segments_read(n, &r, result, payload);
+    if (payload != 0)
+        item_pool_release(&n->pool, payload);
 }
 
 /* ---- requests ---------------------------------------------------------- */
@@ -743,6 +734,7 @@ static uint32_t rights_needed(enum wire_op op)
     case OP_JOIN:
         return RIGHT_JOIN | RIGHT_ADMIN;
     case OP_CHANGE:
+    case OP_CHECK:
         return RIGHT_ADMIN;
     case OP_COMMANDS:
         return RIGHT_WRITE | RIGHT_ADMIN;
@@ -862,6 +854,8 @@ void node_recv_client(struct node *n, uint64_t connection, struct span message,
         node_ring_join(n, connection, in.header.number, &r.member);
     else if (r.op == OP_CHANGE)
         node_admin_change(n, connection, in.header.number, &r);
+    else if (r.op == OP_CHECK)
+        node_check_asked(n, connection, in.header.number, &r);
     else
         group_request(n, &in, &r, connection, handle);
 }

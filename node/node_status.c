@@ -52,6 +52,9 @@ static const char *reason_of(const struct node *n, const struct group *g)
 {
     if (g->is_quarantined)
         return g->quarantine_text;
+    const char *damage = node_mend_reason(n, g->id);
+    if (damage != NULL)
+        return damage;
     if (raft_role(g->raft) != RAFT_LEADER || !raft_is_ready(g->raft))
         return raft_reason(g->raft, n->now_ms);
     return g->walk_reason == NULL ? "" : g->walk_reason;
@@ -66,8 +69,8 @@ const char *node_reason(const struct node *n, uint32_t group)
 size_t node_backlog(const struct node *n)
 {
     size_t count = n->effects.count + n->extras.count + n->sweeps.count +
-                   n->readings.count + n->joinings.count + n->changings.count +
-                   n->hard_waiting;
+                   n->readings.count + n->scans.count + n->joinings.count +
+                   n->changings.count + n->hard_waiting;
     for (size_t i = 0; i < n->peer_count; i++)
         count += n->peers[i]->sent.count + n->peers[i]->waiting.count;
     for (uint32_t i = 0; i < n->group_count; i++) {
@@ -143,6 +146,8 @@ void node_status_write(struct node *n, struct buf *out)
         .dropped = n->dropped,
         .appends = n->appends,
         .reads = n->reads,
+        .damaged = n->mends.count,
+        .mended = n->mended,
     };
     status_write(out, &s);
     write_members(n, out);

@@ -22,6 +22,7 @@ struct job {
     struct log_ticket log;
     struct blob_ticket blob;
     struct rows_ticket rows;
+    struct scrub_ticket scrub;
 };
 
 /* One producer, one consumer; slots are pointers to heap objects. */
@@ -125,6 +126,9 @@ static void run_job(struct worker *w, struct job *job, struct job_done *d)
     case JOB_ROWS:
         store_read_rows(w->reader, &job->rows, &d->rows);
         d->payload = payload_blob(&d->rows.payload);
+        break;
+    case JOB_SCRUB:
+        store_scrub(w->reader, &job->scrub, &d->scrub);
         break;
     case JOB_SPACE:
         d->err = store_space(w->owner->store, &d->space);
@@ -279,6 +283,13 @@ void workers_read_rows(struct workers *w, uint64_t ticket,
     give(next_reader(w), &job);
 }
 
+void workers_scrub(struct workers *w, uint64_t ticket,
+                   const struct scrub_ticket *scrub)
+{
+    struct job job = {.kind = JOB_SCRUB, .ticket = ticket, .scrub = *scrub};
+    give(next_reader(w), &job);
+}
+
 void workers_space(struct workers *w)
 {
     struct job job = {.kind = JOB_SPACE};
@@ -312,6 +323,7 @@ void workers_free_done(struct job_done *d)
     store_log_free(&d->log);
     store_blob_free(&d->state);
     store_rows_free(&d->rows);
+    store_scrub_free(&d->scrub);
     if (d->payload != NULL)
         blob_unref(d->payload);
     *d = (struct job_done){0};

@@ -22,6 +22,7 @@ enum job_kind {
     JOB_LOG,
     JOB_BLOB,
     JOB_ROWS,
+    JOB_SCRUB,
     JOB_SPACE
 };
 
@@ -36,6 +37,7 @@ struct job_done {
     struct log_result log;
     struct blob_result state;
     struct rows_result rows;
+    struct scrub_result scrub;
     struct blob *payload; /* one reference, the caller's; NULL if empty */
 };
 
@@ -56,6 +58,8 @@ void workers_read_blob(struct workers *w, uint64_t ticket,
                        const struct blob_ticket *blob);
 void workers_read_rows(struct workers *w, uint64_t ticket,
                        const struct rows_ticket *rows);
+void workers_scrub(struct workers *w, uint64_t ticket,
+                   const struct scrub_ticket *scrub);
 void workers_space(struct workers *w);
 
 /* Readable when something has come back. */

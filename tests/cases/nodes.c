@@ -290,6 +290,7 @@ static bool do_effect(struct nodes_machine *m, const struct node_effect *e)
     case NODE_DO_READ_LOG:
     case NODE_DO_READ_BLOB:
     case NODE_DO_READ_ROWS:
+    case NODE_DO_SCRUB:
         order_read(m, e);
         break;
     case NODE_DO_STOP:
@@ -353,6 +354,7 @@ static void read(struct nodes_machine *m, struct nodes_read *r)
     struct log_result log = {0};
     struct blob_result blob = {0};
     struct rows_result rows = {0};
+    struct scrub_result scrub = {0};
     const struct node_effect *e = &r->effect;
     uint64_t handle = 0;
     if (e->kind == NODE_DO_READ_LOG) {
@@ -366,6 +368,9 @@ static void read(struct nodes_machine *m, struct nodes_read *r)
         store_read_rows(m->reader, &e->rows, &rows);
         handle = keep(m, &rows.payload);
         node_rows_done(m->node, e->ticket, &rows, handle);
+    } else if (e->kind == NODE_DO_SCRUB) {
+        store_scrub(m->reader, &e->scrub, &scrub);
+        node_scrub_done(m->node, e->ticket, &scrub);
     } else {
         store_read_segments(m->reader, &e->segments, &segments);
         handle = keep(m, &segments.payload);
@@ -373,6 +378,7 @@ static void read(struct nodes_machine *m, struct nodes_read *r)
     }
     store_blob_free(&blob);
     store_rows_free(&rows);
+    store_scrub_free(&scrub);
     store_segments_free(&segments);
     store_log_free(&log);
     wake(m);

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "net/check.h"
 #include "net/keys.h"
 #include "tests/cases/words.h"
 
@@ -113,6 +114,21 @@ static void print_refusal(struct nodes *w, const struct response *r)
     buf_printf(w->out, "\n");
 }
 
+/* What a node finds in its copy. */
+static void print_check(struct nodes *w, const struct response *r)
+{
+    struct check_answer a;
+    enum err err = check_read(r->bytes, &a);
+    ASSERT(err == ERR_OK);
+    buf_printf(w->out, "OK %llu rows, %llu segments",
+               (unsigned long long)a.sums.rows,
+               (unsigned long long)a.sums.segments);
+    for (uint32_t i = 0; i < a.damage_count; i++)
+        buf_printf(w->out, ", %u damaged from %llu on", a.damages[i].bad_count,
+                   (unsigned long long)a.damages[i].bad_seq);
+    buf_printf(w->out, "%s\n", a.next.phase == SCRUB_DONE ? "" : ", and so on");
+}
+
 static void print_response(struct nodes *w, struct nodes_asked *a,
                            const struct response *r, struct span payload)
 {
@@ -125,6 +141,8 @@ static void print_response(struct nodes *w, struct nodes_asked *a,
         print_verdicts(w, a, r);
     else if (r->op == OP_READ)
         print_segments(w, r, payload);
+    else if (r->op == OP_CHECK)
+        print_check(w, r);
     else if (wire_stream_next(&d, &info))
         buf_printf(w->out, "OK it ends at %llu\n",
                    (unsigned long long)info.next_seq);
@@ -320,6 +338,25 @@ static void ask_question(struct nodes *w, struct line *l)
     ask(w, to, &a, &q, (struct span){0}, is_later);
 }
 
+/* check films at=2: what that node finds in its copy of the group, up to what
+ * it has applied. */
+static void ask_check(struct nodes *w, struct line *l)
+{
+    const struct nodes_name *stream = read_name(w, l);
+    size_t to = stream == NULL ? NODES_MAX : read_target(w, l, stream->group);
+    if (!line_end(l) || to >= NODES_MAX || w->machines[to].node == NULL) {
+        line_fail(l, "check: a stream, and at= a node that runs");
+        return;
+    }
+    struct nodes_asked a = {.group = stream->group};
+    struct request q = {.op = OP_CHECK,
+                        .group = stream->group,
+                        .check.index =
+                            node_applied(w->machines[to].node, stream->group)};
+    label(&a, l);
+    ask(w, to, &a, &q, (struct span){0}, false);
+}
+
 /* order drain=3 | add=3 | remove=3 | copies=5 [forced] [seen=7]: what an
  * operator has changed in the ring, at once, who has looked at record 7; if it
  * is not said, at the newest. */
@@ -378,7 +415,7 @@ bool nodes_ask(struct nodes *w, struct line *l)
     } verbs[] = {
         {"create", ask_create}, {"open", ask_open},     {"append", ask_append},
         {"order", ask_change},  {"read", ask_question}, {"end", ask_question},
-        {"find", ask_question},
+        {"find", ask_question}, {"check", ask_check},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         if (strcmp(l->verb, verbs[i].verb) == 0) {

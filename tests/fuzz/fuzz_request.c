@@ -1,6 +1,7 @@
 /* fuzz_request.c - any bytes as a request or a response, with and without a
  * header. What is taken can be walked to its end, and is written again to the
  * same bytes (one meaning, one encoding). */
+#include "net/check.h"
 #include "net/status.h"
 #include "net/wire.h"
 
@@ -78,6 +79,17 @@ static void walk_status(struct span bytes)
     ASSERT(dec_done(&members) && dec_done(&groups));
 }
 
+static void walk_check(struct span bytes)
+{
+    struct check_answer a;
+    if (check_read(bytes, &a) != ERR_OK)
+        return;
+    struct buf again = {0};
+    check_write(&again, &a);
+    ASSERT(span_equal(span_buf(&again), bytes));
+    buf_free(&again);
+}
+
 static void read_response(const struct wire_in *in)
 {
     struct response r;
@@ -88,6 +100,8 @@ static void read_response(const struct wire_in *in)
     walk_segments(&r);
     if (r.op == OP_STATUS)
         walk_status(r.bytes);
+    if (r.op == OP_CHECK)
+        walk_check(r.bytes);
     struct wire_out o = {0};
     wire_response_write(&o, &r);
     ASSERT(span_equal(span_buf(&o.bytes), in->inline_part));

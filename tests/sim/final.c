@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "tests/sim/checker.h"
 #include "tests/sim/core.h"
 #include "tests/sim/orders.h"
 #include "tests/sim/raw.h"
@@ -16,6 +17,7 @@
 #define ANSWERED_MS 40000u
 #define PROVED_MS   40000u
 #define READ_MS     60000u
+#define MENDED_MS   60000u
 #define HALTED_US   20000000u
 #define QUIET_MS    5000u
 #define APPENDS_MIN 500u
@@ -207,6 +209,11 @@ static bool has_read_all(struct world *w)
     return user_has_read_all(w->users[0]);
 }
 
+static bool is_mended(struct world *w)
+{
+    return checker_has_proved(w->checker);
+}
+
 static bool are_enough(struct world *w)
 {
     return w->totals.appends >= APPENDS_MIN;
@@ -383,6 +390,8 @@ void final_run(struct world *w)
     final_settle(w);
     note_calm(w, &calm);
     w->totals.healed_ms = (w->now_us - healed_us) / 1000;
+    checker_prove(w->checker);
+    need(w, HELD_V7, is_mended, MENDED_MS, "every copy is whole");
     user_prove(w->users[0], true);
     need(w, HELD_V2, has_proved, PROVED_MS,
          "an append to each stream is acknowledged");

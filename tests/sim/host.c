@@ -232,6 +232,7 @@ void host_drop_read(struct host_read *r)
     store_log_free(&r->log_result);
     store_blob_free(&r->blob_result);
     store_rows_free(&r->rows_result);
+    store_scrub_free(&r->scrub_result);
     mem_free(r);
 }
 
@@ -385,6 +386,7 @@ static void read_runs(struct host *h, struct host_read *r)
         h->has_failed_read = true;
         r->segments_result.err = r->log_result.err = ERR_IO;
         r->blob_result.err = r->rows_result.err = ERR_IO;
+        r->scrub_result.err = ERR_IO;
     } else if (r->kind == NODE_DO_READ_LOG) {
         store_read_log(h->reader, &r->log, &r->log_result);
         payload = &r->log_result.payload;
@@ -393,6 +395,8 @@ static void read_runs(struct host *h, struct host_read *r)
     } else if (r->kind == NODE_DO_READ_ROWS) {
         store_read_rows(h->reader, &r->rows, &r->rows_result);
         payload = &r->rows_result.payload;
+    } else if (r->kind == NODE_DO_SCRUB) {
+        store_scrub(h->reader, &r->scrub, &r->scrub_result);
     } else {
         store_read_segments(h->reader, &r->segments, &r->segments_result);
     }
@@ -550,6 +554,7 @@ static void begin_read(struct host *h, const struct node_effect *e)
     r->segments = e->segments;
     r->blob = e->blob;
     r->rows = e->rows;
+    r->scrub = e->scrub;
     world_at(h->w, world_draw(h->w, h->w->plan.read_us), EVENT_READ, h->index,
              h->life, 0, r);
 }
@@ -576,6 +581,7 @@ static void do_effect(struct host *h, const struct node_effect *e)
     case NODE_DO_READ_LOG:
     case NODE_DO_READ_BLOB:
     case NODE_DO_READ_ROWS:
+    case NODE_DO_SCRUB:
         begin_read(h, e);
         return;
     case NODE_DO_PEER:
@@ -613,6 +619,8 @@ static void read_done(struct host *h, const struct host_read *r)
         node_blob_done(h->node, r->ticket, &r->blob_result);
     else if (r->kind == NODE_DO_READ_ROWS)
         node_rows_done(h->node, r->ticket, &r->rows_result, r->payload);
+    else if (r->kind == NODE_DO_SCRUB)
+        node_scrub_done(h->node, r->ticket, &r->scrub_result);
     else
         node_read_done(h->node, r->ticket, &r->segments_result, r->payload);
 }

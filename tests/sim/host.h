@@ -23,6 +23,8 @@ struct host_read {
     struct rows_ticket rows;
     struct blob_result blob_result;
     struct rows_result rows_result;
+    struct scrub_ticket scrub;
+    struct scrub_result scrub_result;
     uint64_t payload;
 };
 

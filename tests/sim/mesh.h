@@ -48,6 +48,8 @@ struct line {
 #define MESH_NOBODY (USERS_MAX - 1)
 /* Who changes the ring (operator.h). */
 #define MESH_OPERATOR (USERS_MAX - 2)
+/* Who asks for scrubs (checker.h). */
+#define MESH_CHECKER (USERS_MAX - 3)
 
 static inline uint32_t mesh_host(uint32_t host)
 {

@@ -47,12 +47,13 @@ static void print_cluster(const struct totals *t)
         "out, %llu elections "
         "(%llu of one group, and %llu terms without), %llu "
         "configurations, %llu copies asked for of %llu at least; %llu cuts, "
-        "%llu installed; at rest %llu things in a queue at most\n",
+        "%llu installed, %llu rows mended; at rest %llu things in a queue at "
+        "most\n",
         (ull)t->events, (ull)t->messages, (ull)t->cut, (ull)t->commits,
         (ull)t->entries, (ull)t->joins, (ull)t->outs, (ull)t->elections,
         (ull)t->elections_most, (ull)t->idle_terms_most, (ull)t->config_changes,
         (ull)t->moves, (ull)t->moves_least, (ull)t->cuts, (ull)t->installs,
-        (ull)t->backlog_most);
+        (ull)t->mends, (ull)t->backlog_most);
 }
 
 static void print_checks(const struct totals *t)

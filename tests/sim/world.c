@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/sim/checker.h"
 #include "tests/sim/disk_faults.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/drains.h"
@@ -54,6 +55,7 @@ struct world *world_new(uint64_t seed, const struct world_cfg *cfg)
     w->faults = faults_new(w);
     w->operator= operator_new(w);
     w->orders = orders_new(w);
+    w->checker = checker_new(w);
     for (uint32_t i = 0; i < w->plan.hosts; i++)
         w->hosts[w->host_count++] = host_new(w, i);
     w->core = world_all(w);
@@ -87,6 +89,7 @@ void world_free(struct world *w)
     faults_free(w->faults);
     operator_free(w->operator);
     orders_free(w->orders);
+    checker_free(w->checker);
     strangers_free(w->strangers);
     mesh_free(w->mesh);
     ops_free(w->ops);
@@ -205,6 +208,8 @@ static void user_or_raw(struct world *w, const struct event *e)
         mesh_drop(e->data);
     else if (e->who == MESH_OPERATOR)
         operator_event(w->operator, e);
+    else if (e->who == MESH_CHECKER)
+        checker_event(w->checker, e);
     else if (e->who < w->raw_count)
         raw_event(w->raws[e->who], e);
     else
@@ -392,6 +397,7 @@ static void run_chaos(struct world *w)
     uint64_t end = w->now_us + w->plan.chaos_ms * 1000;
     faults_schedule(w->faults, w->plan.chaos_ms);
     operator_begin(w->operator);
+    checker_begin(w->checker);
     for (uint32_t i = w->host_count - w->plan.late_hosts; i < w->host_count;
          i++) {
         fault_count(w, FAULT_JOIN_LATE);

@@ -356,7 +356,9 @@ struct status golden_status(void)
                            .commit_us_p99 = 700,
                            .dropped = 1,
                            .appends = 20,
-                           .reads = 30};
+                           .reads = 30,
+                           .damaged = 2,
+                           .mended = 7};
 }
 
 static struct status_group status_group_a(void)
@@ -399,6 +401,51 @@ static struct buf make_status_response(void)
 {
     struct buf bytes = golden_status_bytes();
     struct response r = {.op = OP_STATUS,
+                         .credit_bytes = 1048576,
+                         .credit_commands = 256,
+                         .bytes = span_buf(&bytes)};
+    struct buf message = golden_response(&r, span_str(""));
+    buf_free(&bytes);
+    return message;
+}
+
+static struct buf make_check_request(void)
+{
+    struct request r = {
+        .op = OP_CHECK,
+        .group = 5,
+        .check = {.index = 90,
+                  .state_index = 92,
+                  .from = {.phase = SCRUB_ROWS, .row = {{7, 0}, 40}}}};
+    return golden_request(&r, span_str(""));
+}
+
+struct buf golden_check_bytes(void)
+{
+    struct check_answer a = {
+        .stored = 90,
+        .applied = 93,
+        .has_state = true,
+        .state_index = 92,
+        .state = {1, 2},
+        .next = {.phase = SCRUB_DONE},
+        .sums = {.digest = {3, 4}, .rows = 2, .segments = 6, .bytes = 1000},
+        .damage_count = 1,
+        .damages = {{.stream = {7, 0},
+                     .first_seq = 40,
+                     .count = 4,
+                     .bad_count = 2,
+                     .bad_seq = 41,
+                     .at = {88, 3}}}};
+    struct buf bytes = {0};
+    check_write(&bytes, &a);
+    return bytes;
+}
+
+static struct buf make_check_response(void)
+{
+    struct buf bytes = golden_check_bytes();
+    struct response r = {.op = OP_CHECK,
                          .credit_bytes = 1048576,
                          .credit_commands = 256,
                          .bytes = span_buf(&bytes)};
@@ -647,6 +694,8 @@ const struct golden golden_all[GOLDEN_COUNT] = {
     {"read-response", make_read_response},
     {"status-request", make_status_request},
     {"status-response", make_status_response},
+    {"check-request", make_check_request},
+    {"check-response", make_check_response},
     {"peer-control", make_control},
     {"peer-transfer", make_transfer},
     {"peer-entries", make_entries},

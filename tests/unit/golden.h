@@ -5,6 +5,7 @@
 #ifndef TESTS_UNIT_GOLDEN_H
 #define TESTS_UNIT_GOLDEN_H
 
+#include "net/check.h"
 #include "net/status.h"
 #include "net/wire.h"
 
@@ -12,7 +13,7 @@ struct golden {
     const char *name; /* of the vector */
     struct buf (*build)(void);
 };
-#define GOLDEN_COUNT 22u
+#define GOLDEN_COUNT 24u
 extern const struct golden golden_all[GOLDEN_COUNT];
 /* Fails the test if there is none of that name. */
 struct buf golden_build(const char *name);
@@ -34,6 +35,7 @@ struct request golden_commands(struct commands_builder *b);
 struct member golden_member(void);
 struct segment_head golden_segment(uint64_t seq, struct span bytes);
 struct status golden_status(void);
+struct buf golden_check_bytes(void);
 struct buf golden_status_bytes(void); /* a SELF, a MEMBER, a GROUP */
 
 struct config golden_config(void);

@@ -751,6 +751,34 @@ static void status_of_a_node_that_is_not_there_ends_at_once(void **state)
     world_free(w);
 }
 
+static void a_check_goes_to_its_member_whoever_leads(void **state)
+{
+    (void)state;
+    struct world *w = connected();
+    struct client_request r = {.op = CLIENT_CHECK,
+                               .token = 2,
+                               .node = id_of(2),
+                               .group = 1,
+                               .check = {.index = 5}};
+    assert_int_equal(client_submit(w->client, &r, w->now), ERR_OK);
+    struct sent *s = next_sent(w, OP_CHECK);
+    assert_int_equal(node_at(w, s->link), 2);
+    assert_int_equal(s->request.group, 1);
+    assert_int_equal(s->request.check.index, 5);
+    struct response a = {.op = OP_CHECK,
+                         .err = ERR_NOT_FOUND,
+                         .text = span_str("this node keeps no copy")};
+    respond(w, s, &a); /* that is an answer, not a reason to ask another */
+    assert_int_equal(only_told(w)->result.err, ERR_NOT_FOUND);
+    r.node = id_of(9);
+    assert_int_equal(client_submit(w->client, &r, w->now), ERR_OK);
+    assert_int_equal(only_told(w)->result.err, ERR_NOT_FOUND);
+    r.node = id_of(0);
+    r.node.bytes[0] = 0;
+    assert_int_equal(client_submit(w->client, &r, w->now), ERR_BAD_REQUEST);
+    world_free(w);
+}
+
 static void join_goes_to_group_0s_leader(void **state)
 {
     (void)state;
@@ -1510,6 +1538,7 @@ int main(void)
         cmocka_unit_test(a_lost_link_is_asked_again_once_it_is_back),
         cmocka_unit_test(status_goes_to_its_member_only),
         cmocka_unit_test(status_of_a_node_that_is_not_there_ends_at_once),
+        cmocka_unit_test(a_check_goes_to_its_member_whoever_leads),
         cmocka_unit_test(join_goes_to_group_0s_leader),
         cmocka_unit_test(reads_are_spread_over_the_replicas),
         cmocka_unit_test(the_end_is_the_leaders_word),

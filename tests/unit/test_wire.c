@@ -116,6 +116,7 @@ static enum err read_all(struct span message)
     struct request request;
     struct response response;
     struct status status;
+    struct check_answer check;
     struct frame_iter it;
     struct frame frame;
     switch (in.header.kind) {
@@ -128,6 +129,8 @@ static enum err read_all(struct span message)
         err = wire_response_read(&in, &response);
         if (err == ERR_OK && response.op == OP_STATUS)
             err = status_read(response.bytes, &status);
+        if (err == ERR_OK && response.op == OP_CHECK)
+            err = check_read(response.bytes, &check);
         return err;
     case WIRE_PEER_CONTROL:
     case WIRE_PEER_ENTRIES:

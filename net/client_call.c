@@ -302,8 +302,7 @@ static void attempt(struct client *c, struct call *call)
         return;
     }
     /* How a node is: nobody else can say that, and it is not there. */
-    if (link != UINT32_MAX && call->request.op == CLIENT_STATUS &&
-        c->links[link].is_lost) {
+    if (link != UINT32_MAX && asks_member(call) && c->links[link].is_lost) {
         client_say(call->text, span_str("nobody is there"));
         fail(c, call, ERR_UNAVAILABLE);
         return;

@@ -76,37 +76,36 @@ const char *node_mend_reason(const struct node *n, uint32_t group)
 
 /* ---- asking ------------------------------------------------------------ */
 
-/* The voters but this one, in turn. False: there is none. */
-static bool next_source(const struct group *g, uint32_t turn,
-                        struct replica *out)
+/* The voters but this one: how many. */
+static uint32_t list_sources(const struct group *g,
+                             struct replica out[REPLICAS_MAX])
 {
     const struct config *c = raft_config(g->raft);
-    uint32_t others[REPLICAS_MAX];
     uint32_t count = 0;
     for (uint32_t i = 0; i < c->count; i++)
         if (c->members[i].is_voter &&
             !replica_equal(c->members[i].replica, g->self))
-            others[count++] = i;
-    if (count > 0)
-        *out = c->members[others[turn % count]].replica;
-    return count > 0;
+            out[count++] = c->members[i].replica;
+    return count;
 }
 
 /* A round over all of them is followed by a pause. */
 static void try_later(const struct node *n, const struct group *g,
                       struct mend *m)
 {
-    uint32_t others = config_voters(raft_config(g->raft));
-    bool is_round = ++m->tries % max_u64(others, 1) == 0;
+    struct replica sources[REPLICAS_MAX];
+    uint32_t count = list_sources(g, sources);
+    bool is_round = ++m->tries % max_u64(count, 1) == 0;
     m->is_asked = false;
     m->try_ms = n->now_ms + (is_round ? n->cfg.timing.mend_again_ms : 0);
 }
 
 static void ask(struct node *n, const struct group *g, struct mend *m)
 {
-    struct replica to;
-    struct peer *p =
-        next_source(g, m->tries, &to) ? node_peer(n, to.node) : NULL;
+    struct replica sources[REPLICAS_MAX];
+    uint32_t count = list_sources(g, sources);
+    struct replica to = count > 0 ? sources[m->tries % count] : g->self;
+    struct peer *p = count > 0 ? node_peer(n, to.node) : NULL;
     if (p == NULL) {
         try_later(n, g, m);
         return;

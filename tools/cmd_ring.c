@@ -5,6 +5,7 @@
 
 #include "tools/cli.h"
 #include "tools/cmd.h"
+#include "tools/cmd_check.h"
 #include "tools/cmd_plan.h"
 #include "tools/cmd_view.h"
 #include "tools/cmd_why.h"
@@ -26,6 +27,14 @@ static const char usage[] =
     "--timeout\n"
     "eddy ring why [partition P | node N | stream S]\n"
     "                    what waits, and for what\n"
+    "eddy ring check     reads every copy of every partition, holds it against "
+    "its\n"
+    "                    checksums and against the other copies, has damage "
+    "mended\n"
+    "                    and names it: exit 0 all whole and equal, 10 damage "
+    "(also\n"
+    "                    if it is mended by now), 1 a copy could not be "
+    "checked\n"
     "\n"
     "Changes. Each is shown first: copies and bytes to move, live copies on "
     "the\n"
@@ -495,6 +504,7 @@ static const struct verb {
     {"table", 1, 1, table, NULL},
     {"wait", 1, 1, wait_settled, NULL},
     {"why", 1, 3, cmd_why, NULL},
+    {"check", 1, 1, cmd_check, NULL},
     {"plan", 1, 1, NULL, cmd_plan_show},
     {"commit", 2, 2, NULL, cmd_plan_commit},
     {"drain", 2, 2, NULL, cmd_plan_drain},
@@ -512,8 +522,8 @@ static const struct verb *find_verb(struct cli *cli, int *code)
                                                                     : NULL;
     *code =
         cli_fail(cli, CLI_USAGE, "BAD_REQUEST",
-                 "which? eddy ring status, members, table, wait, why, plan, "
-                 "commit, drain, remove, replace or set; not '%s'",
+                 "which? eddy ring status, members, table, wait, why, check, "
+                 "plan, commit, drain, remove, replace or set; not '%s'",
                  name);
     return NULL;
 }

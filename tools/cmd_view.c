@@ -353,6 +353,34 @@ static bool is_low(const struct status *s)
            (s->disk_bytes > 0 && s->disk_free < 2 * FREE_BYTES_MIN);
 }
 
+static void find_damage(const struct cmd_view *v, struct findings *f)
+{
+    bool rotten[MEMBERS_MAX] = {false}, mended[MEMBERS_MAX] = {false};
+    uint64_t rotten_count = 0, mended_count = 0;
+    char names[160];
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        const struct cmd_view_node *n = &v->nodes[i];
+        if (!n->has_answered)
+            continue;
+        rotten[i] = n->self.damaged > 0;
+        rotten_count += n->self.damaged;
+        mended[i] = n->self.mended > 0;
+        mended_count += n->self.mended;
+    }
+    name_members(v, rotten, names, sizeof names);
+    add(f, "DAMAGED", VIEW_WARN, (uint32_t)min_u64(rotten_count, UINT32_MAX),
+        UINT64_MAX,
+        "rows whose payload is damaged on %s: other copies are asked for it; "
+        "eddy ring check says which",
+        names);
+    name_members(v, mended, names, sizeof names);
+    add(f, "MENDED", VIEW_NOTE, (uint32_t)min_u64(mended_count, UINT32_MAX),
+        UINT64_MAX,
+        "rows that were damaged on %s, and are whole again: have a look at its "
+        "disk",
+        names);
+}
+
 static void find_nodes(const struct cmd_view *v, struct findings *f)
 {
     bool low[MEMBERS_MAX] = {false}, full[MEMBERS_MAX] = {false};
@@ -399,6 +427,7 @@ size_t cmd_view_findings(const struct cmd_view *v, struct cmd_view_finding *out)
     find_drains(v, &f);
     find_out(v, &f);
     find_nodes(v, &f);
+    find_damage(v, &f);
     add(&f, "INSECURE", VIEW_NOTE, v->record->is_insecure, UINT64_MAX,
         "an open cluster: whoever reaches a port may read, write and "
         "administer it");

@@ -9,7 +9,8 @@
 #   fuzz      tests/fuzz/fuzz_*.c   the corpus and mutations of it (replay.c)
 #   sim       tests/sim/sim.c       the simulator: one test, says its own totals
 #   cluster   tests/cluster/*.sh    real processes: "ok NAME", "not ok NAME WHY"
-#                                   (lib*.sh is sourced by the others)
+#                                   (lib*.sh is sourced by the others;
+#                                   long_*.sh run with FULL=1 only)
 #   power     tests/power/*.sh      the same words: power losses below the store
 #   mutants   ring/rule.h           each rule off: the simulator must object
 #   fuzz-new  tests/fuzz/fuzz_*.c   libFuzzer looks for new inputs
@@ -31,7 +32,7 @@ CLUSTER_SECONDS=300 # a script
 MUTATIONS=4000      # of each corpus, by replay
 
 : "${TEST:=build/test}" "${RELEASE:=build/release}" "${SAN:=}"
-: "${SIM_ARGS:=}" "${MUTANT_ARGS:=}" "${UPDATE:=}"
+: "${SIM_ARGS:=}" "${MUTANT_ARGS:=}" "${UPDATE:=}" "${FULL:=}"
 logs=$TEST/logs
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/eddy.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
@@ -276,7 +277,10 @@ run_scripts() { # run_scripts FOLDER
     local script log status good bad scripts=("$1"/*.sh)
     [ ${#scripts[@]} != 0 ] || none "process tests" "$1/*.sh"
     for script in "${scripts[@]}"; do
-        case $script in */lib*.sh) continue ;; esac # sourced by the others
+        case $script in
+        */lib*.sh) continue ;; # sourced by the others
+        */long_*.sh) [ -n "$FULL" ] || continue ;;
+        esac
         log=$logs/$(basename "$script").log
         limited $CLUSTER_SECONDS "$script" 2>&1 | tee "$log"
         status=${PIPESTATUS[0]}

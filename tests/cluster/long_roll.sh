@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# roll.sh - all nodes of a ring are restarted, one after the other, while
-# clients append: how long their appends take meanwhile. FULL=1: five, too.
+# long_roll.sh - all nodes of a ring are restarted, one after the other, while
+# clients append: how long their appends take meanwhile.
 . "$(dirname "$0")/lib.sh"
 STREAMS=32
 PACE_MS=10              # between an answer and the next append of a stream
@@ -90,5 +90,5 @@ rolling() {
 }
 
 rolling 3
-[ -z "${FULL:-}" ] || rolling 5
+rolling 5
 finish

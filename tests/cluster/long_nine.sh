@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# nine.sh - nine nodes on one machine: they form, keep a file, lose one; and
+# long_nine.sh - nine nodes on one machine: they form, keep a file, lose one; and
 # what they cost while nobody asks anything of them.
 . "$(dirname "$0")/lib.sh"
 NODES=9

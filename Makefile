@@ -20,7 +20,7 @@
 #   make lint         what STYLE.md says and a machine can check
 #   make check        lint and test, and test again with SAN=address
 #   make test-long    what takes too long for every push
-#   make bench        Eddy against this machine's own limits, 2 to 3 minutes;
+#   make bench        Eddy against this machine's own limits, 3 to 4 minutes;
 #                     QUICK=1: 30 s, for a look
 #   make bench-ring   the placement of partitions: how even, how fast
 #   make demo         three nodes on loopback, one of them killed

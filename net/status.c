@@ -3,7 +3,12 @@
 
 #include "ring/codec.h"
 
-enum status_tag { TAG_SELF = 1, TAG_MEMBER = 2, TAG_GROUP = 3 };
+enum status_tag {
+    TAG_SELF = 1,
+    TAG_MEMBER = 2,
+    TAG_GROUP = 3,
+    TAG_TRANSFER = 4
+};
 
 #define TAG_HEAD_BYTES 6u
 
@@ -70,6 +75,19 @@ static void put_group(struct enc *e, const struct status_group *g)
     enc_string(e, g->reason);
 }
 
+static void put_transfer(struct enc *e, const struct status_transfer *t)
+{
+    enc_u32(e, t->group);
+    enc_u64(e, t->added);
+    enc_u8(e, (uint8_t)t->state);
+    enc_id(e, t->from);
+    enc_u64(e, t->bytes);
+    enc_u64(e, t->total);
+    enc_u64(e, t->rate);
+    enc_u64(e, t->idle_ms);
+    enc_string(e, t->reason);
+}
+
 /* Room for a value of that size, with its tag in front. */
 static struct enc begin_tag(struct buf *out, enum status_tag tag, size_t size)
 {
@@ -110,6 +128,15 @@ void status_write_group(struct buf *out, const struct status_group *g)
     put_group(&measured, g);
     struct enc e = begin_tag(out, TAG_GROUP, measured.size);
     put_group(&e, g);
+    end_tag(&e);
+}
+
+void status_write_transfer(struct buf *out, const struct status_transfer *t)
+{
+    struct enc measured = enc_of(NULL, 0);
+    put_transfer(&measured, t);
+    struct enc e = begin_tag(out, TAG_TRANSFER, measured.size);
+    put_transfer(&e, t);
     end_tag(&e);
 }
 
@@ -194,6 +221,24 @@ static void get_group(struct dec *d, struct status_group *out)
     out->reason = get_string(d, REASON_BYTES_MAX);
 }
 
+static void get_transfer(struct dec *d, struct status_transfer *out)
+{
+    out->group = dec_u32(d);
+    out->added = dec_u64(d);
+    uint8_t state = dec_u8(d);
+    out->from = dec_id(d);
+    out->bytes = dec_u64(d);
+    out->total = dec_u64(d);
+    out->rate = dec_u64(d);
+    out->idle_ms = dec_u64(d);
+    out->reason = get_string(d, REASON_BYTES_MAX);
+    if (out->group >= GROUPS_MAX || state < TRANSFER_STATE_WAITING ||
+        state > TRANSFER_STATE_SWITCHING)
+        dec_fail(d);
+    else
+        out->state = (enum status_transfer_state)state;
+}
+
 enum err status_read(struct span bytes, struct status *out)
 {
     *out = (struct status){0};
@@ -204,6 +249,7 @@ enum err status_read(struct span bytes, struct status *out)
     while (dec_tag(&d, &tag, &value)) {
         struct status_member m;
         struct status_group g;
+        struct status_transfer t;
         if (tag == TAG_SELF) {
             get_self(&value, out);
             selves++;
@@ -211,6 +257,8 @@ enum err status_read(struct span bytes, struct status *out)
             get_member(&value, &m);
         } else if (tag == TAG_GROUP) {
             get_group(&value, &g);
+        } else if (tag == TAG_TRANSFER) {
+            get_transfer(&value, &t);
         }
         if (value.is_bad)
             dec_fail(&d);
@@ -244,5 +292,15 @@ bool status_next_group(struct dec *d, struct status_group *out)
     if (!next_of(d, TAG_GROUP, &value))
         return false;
     get_group(&value, out);
+    return !value.is_bad;
+}
+
+bool status_next_transfer(struct dec *d, struct status_transfer *out)
+{
+    struct dec value;
+    *out = (struct status_transfer){0};
+    if (!next_of(d, TAG_TRANSFER, &value))
+        return false;
+    get_transfer(&value, out);
     return !value.is_bad;
 }

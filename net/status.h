@@ -1,10 +1,10 @@
 /* status.h - a node's own view of itself, as bytes in OP_STATUS's response.
  *
- * Tag-length-value (ring/codec.h): one SELF, then MEMBERs and GROUPs in any
- * number. It grows in two ways: by new tags, which readers skip, and by fields
- * at the end of a value, which readers that do not know them leave unread. A
- * view is what this node knows; the CLI asks every member and puts the views
- * together. */
+ * Tag-length-value (ring/codec.h): one SELF, then MEMBERs, GROUPs and
+ * TRANSFERs in any number. It grows in two ways: by new tags, which readers
+ * skip, and by fields at the end of a value, which readers that do not know
+ * them leave unread. A view is what this node knows; the CLI asks every member
+ * and puts the views together. */
 #ifndef NET_STATUS_H
 #define NET_STATUS_H
 
@@ -35,6 +35,27 @@ struct status_group {
     uint64_t streams;
     uint64_t bytes;
     struct span reason; /* why it waits; empty: it does not */
+};
+
+/* Of a replica that comes by transfer, at the node that it comes to. */
+enum status_transfer_state {
+    TRANSFER_STATE_WAITING = 1,  /* others of this node come first */
+    TRANSFER_STATE_BLOB = 2,     /* the group's state is pulled ... */
+    TRANSFER_STATE_STORING = 3,  /* ... and stored */
+    TRANSFER_STATE_SEGMENTS = 4, /* segments are pulled */
+    TRANSFER_STATE_SWITCHING = 5,
+};
+
+struct status_transfer {
+    uint32_t group;
+    uint64_t added; /* of the replica */
+    enum status_transfer_state state;
+    struct id128 from; /* asked last; zero: nobody yet */
+    uint64_t bytes;
+    uint64_t total;   /* about; 0: not known yet */
+    uint64_t rate;    /* bytes a second, of the last seconds */
+    uint64_t idle_ms; /* since the last that came */
+    struct span reason;
 };
 
 struct status_member {
@@ -71,11 +92,13 @@ struct status {
 void status_write(struct buf *out, const struct status *s);
 void status_write_member(struct buf *out, const struct status_member *m);
 void status_write_group(struct buf *out, const struct status_group *g);
+void status_write_transfer(struct buf *out, const struct status_transfer *t);
 /* Reads SELF and checks all the rest. BAD_REQUEST. Spans borrow. */
 NODISCARD enum err status_read(struct span bytes, struct status *out);
 /* The next of the kind asked, skipping others; the walk begins with
  * dec_of(bytes), of bytes that status_read has accepted. */
 bool status_next_member(struct dec *d, struct status_member *out);
 bool status_next_group(struct dec *d, struct status_group *out);
+bool status_next_transfer(struct dec *d, struct status_transfer *out);
 
 #endif

@@ -21,7 +21,6 @@
     X(log_level, "log-level", "info", "error, warn, info or debug")            \
     X(log_format, "log-format", "text", "text or json")                        \
     X(log_keep, "log-keep", "65536", "entries of a group's log that are kept") \
-    X(repair_rate, "repair-rate", "64M", "bytes a second to copy replicas at") \
     X(map_size, "map-size", "1T", "address space of the store, fixed")         \
     X(name, "name", "", "the node's name; default: 8 digits of its id")        \
     X(zone, "zone", "", "failure zone; without one the node is its own")       \

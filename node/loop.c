@@ -441,7 +441,6 @@ static enum err start_node(struct loop *l)
         .client_address = cfg->client_address,
         .peer_address = cfg->peer_address,
         .log_keep_entries = cfg->log_keep_entries,
-        .repair_rate = cfg->repair_rate,
         .is_recording_trace = cfg->log_level == NODE_DEBUG,
         .release = let_go,
     };

@@ -23,7 +23,6 @@ struct loop_cfg {
     char client_address[ADDRESS_MAX + 1];
     char peer_address[ADDRESS_MAX + 1];
     uint32_t log_keep_entries;
-    uint32_t repair_rate; /* bytes a second */
     enum node_log_level log_level;
     enum loop_format log_format;
     /* SIGHUP: puts what may change meanwhile into *cfg and says so in `text`

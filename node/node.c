@@ -497,6 +497,8 @@ void node_tick(struct node *n, uint64_t now_ms, uint64_t wall_ms)
             hand_over_all(n);
         n->has_work = true;
     }
+    if (n->now_ms >= n->repair_due_ms)
+        n->has_work = true;
     if (n->is_stopping &&
         node_has_timed_out(n->now_ms, n->stop_ms, n->cfg.timing.stop_ms))
         node_fail(n, 0,
@@ -512,6 +514,7 @@ uint64_t node_deadline(const struct node *n)
     if (n->has_work || n->effects.count > 0)
         return n->now_ms;
     uint64_t at = min_u64(n->next_group_tick_ms, n->walk_tick_ms);
+    at = min_u64(at, n->repair_due_ms);
     return min_u64(at, swim_deadline(&n->swim));
 }
 

@@ -67,8 +67,7 @@ struct node_cfg {
     /* Where clients and peers reach us now; NULL: as the record says. Borrowed
      * for ever. */
     const char *client_address, *peer_address;
-    uint32_t log_keep_entries; /* 0: LOG_KEEP_ENTRIES */
-    uint32_t repair_rate; /* bytes a second of transfers in; 0: REPAIR_RATE */
+    uint32_t log_keep_entries;        /* 0: LOG_KEEP_ENTRIES */
     bool is_recording_trace;          /* NODE_DO_LOG for every protocol step */
     void (*release)(uint64_t handle); /* by node_free, for each reference that
                                          the core still has; may be NULL */

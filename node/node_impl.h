@@ -238,6 +238,10 @@ struct install {
     size_t put_at;    /* bytes of the blob given to the store */
     bool is_blob_stored;
     bool is_switching;
+    uint64_t moved_ms; /* when something came last */
+    uint64_t rated_ms; /* the rate below is of the window before it ... */
+    uint64_t rated_bytes;
+    uint64_t rate;            /* ... bytes a second */
     struct row_cursor cursor; /* as loaded */
     uint64_t moved_bytes;
 };
@@ -393,12 +397,14 @@ struct node {
     struct queue readings;
     uint64_t next_ticket, next_token;
     struct install *installs[GROUPS_MAX];
-    struct queue givings;  /* struct giving */
-    struct queue scans;    /* struct scan; the first is under way */
-    struct queue mends;    /* struct mend */
-    uint64_t mended;       /* rows, since the start */
-    int64_t repair_budget; /* bytes that may be asked for, or scanned */
+    struct queue givings;   /* struct giving */
+    struct queue scans;     /* struct scan; the first is under way */
+    struct queue mends;     /* struct mend */
+    uint64_t mended;        /* rows, since the start */
+    int64_t repair_budget;  /* bytes that may be asked for, or scanned */
+    uint64_t install_bytes; /* pulled rows that wait for the disk */
     uint64_t repair_ms;
+    uint64_t repair_due_ms; /* there is some again; UINT64_MAX: none waits */
 
     struct store_space space;
     bool is_full;
@@ -620,6 +626,8 @@ void node_install_turn(struct node *n);
 void node_install_tick(struct node *n);
 void node_install_dropped(struct node *n, struct install *in);
 const char *node_install_reason(const struct node *n, uint32_t group);
+/* Of all of them, for OP_STATUS. */
+void node_install_status(const struct node *n, struct buf *out);
 
 /* ---- node_give.c ------------------------------------------------------- */
 

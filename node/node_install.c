@@ -5,13 +5,15 @@
  *
  *   invited --CREATE--> BLOB --its pieces stored--> ROWS --INSTALLED--> a group
  *
- * Questions are few at a time and throttled by the bytes of their answers
- * (repair rate); answers are stored as they come, with the cursor behind them,
- * so that a restart goes on there. Segments' bytes pass by handle. */
+ * Questions are few at a time and throttled by the bytes of their answers (the
+ * ring's repair rate); answers are stored as they come, with the cursor behind
+ * them, so that a restart goes on there. Segments' bytes pass by handle. */
 #include "node/node_impl.h"
 
-/* Answers that wait for the disk, of one install. */
-#define STORING_MAX 2u
+#include "net/status.h"
+
+/* What is told of an install's rate is that of the last so many ms. */
+#define RATE_WINDOW_MS 2000u
 
 /* ---- life -------------------------------------------------------------- */
 
@@ -25,7 +27,7 @@ static struct install *install_new(struct node *n, uint32_t id,
     in->incarnation = incarnation;
     in->generation = generation;
     in->self = (struct replica){n->cfg.folder.node, added};
-    in->heard_ms = n->now_ms;
+    in->heard_ms = in->moved_ms = in->rated_ms = n->now_ms;
     struct transfer_cfg cfg = {
         .self = in->self,
         .is_ring = id == 0,
@@ -109,6 +111,8 @@ enum err node_install_start(struct node *n)
         else if (transfer_load_end(in->transfer, in->cursor, in->moved_bytes) !=
                  ERR_OK)
             return ERR_DAMAGED;
+        else
+            in->rated_bytes = transfer_bytes(in->transfer);
     }
     return ERR_OK;
 }
@@ -150,6 +154,12 @@ static struct install *addressed(const struct node *n, const struct frame *f)
                : NULL;
 }
 
+/* What is pulled, whether it is of use or not. */
+static void spend(struct node *n, size_t bytes)
+{
+    n->repair_budget -= (int64_t)min_u64(bytes, INT32_MAX);
+}
+
 void node_install_blob(struct node *n, struct peer *p, const struct frame *f)
 {
     struct install *in = addressed(n, f);
@@ -163,10 +173,20 @@ void node_install_blob(struct node *n, struct peer *p, const struct frame *f)
         .images = f->bytes,
     };
     in->heard_ms = n->now_ms;
+    spend(n, f->bytes.size);
+    uint64_t before = transfer_bytes(in->transfer);
     (void)transfer_blob(in->transfer,
                         (struct replica){p->node, f->group.from_replica},
                         &piece, n->now_ms);
+    if (transfer_bytes(in->transfer) > before)
+        in->moved_ms = n->now_ms;
     n->has_work = true;
+}
+
+static uint64_t bytes_of(const struct extra *rows)
+{
+    ASSERT(rows->command.kind == STORE_ROWS);
+    return rows->bytes.size + rows->command.payload.size;
 }
 
 void node_install_rows(struct node *n, struct peer *p, const struct frame *f,
@@ -177,8 +197,7 @@ void node_install_rows(struct node *n, struct peer *p, const struct frame *f,
         return;
     struct replica from = {p->node, f->group.from_replica};
     n->has_work = true;
-    n->repair_budget -=
-        (int64_t)min_u64(f->bytes.size + f->payload_bytes, INT32_MAX);
+    spend(n, f->bytes.size + f->payload_bytes);
     if (f->transfer.err != ERR_OK) {
         transfer_refused(in->transfer, from, n->now_ms);
         return;
@@ -187,7 +206,7 @@ void node_install_rows(struct node *n, struct peer *p, const struct frame *f,
         !transfer_rows(in->transfer, from, f->transfer.cursor, f->bytes,
                        f->payload_bytes, n->now_ms))
         return;
-    in->heard_ms = n->now_ms;
+    in->heard_ms = in->moved_ms = n->now_ms;
     struct extra *x = store(n, in, STORE_ROWS);
     buf_append(&x->bytes, f->bytes.data, f->bytes.size);
     x->command.cursor = transfer_cursor(in->transfer);
@@ -196,6 +215,7 @@ void node_install_rows(struct node *n, struct peer *p, const struct frame *f,
         x->command.payload =
             (struct slice){handle, f->payload_at, f->payload_bytes};
     }
+    n->install_bytes += bytes_of(x);
 }
 
 /* ---- storing ----------------------------------------------------------- */
@@ -260,9 +280,12 @@ static void become_group(struct node *n, struct install *in)
 void node_install_stored(struct node *n, const struct extra *x)
 {
     struct install *in = n->installs[x->command.group];
+    if (x->command.kind == STORE_ROWS)
+        n->install_bytes -= bytes_of(x);
     if (in == NULL || in->incarnation != x->command.incarnation)
         return; /* removed meanwhile */
     in->storing--;
+    in->moved_ms = n->now_ms;
     n->has_work = true;
     if (x->command.kind == STORE_BLOB && x->config != NULL) {
         in->is_blob_stored = true;
@@ -299,7 +322,7 @@ static void advance(struct node *n, struct install *in, bool may_ask)
         return;
     case TRANSFER_BLOB:
     case TRANSFER_ROWS:
-        if (may_ask && in->storing < STORING_MAX)
+        if (may_ask)
             ask(n, in);
         return;
     case TRANSFER_DONE:
@@ -311,9 +334,10 @@ static void advance(struct node *n, struct install *in, bool may_ask)
     }
 }
 
+/* As the ring says now; a new rate counts at once. */
 static void earn(struct node *n)
 {
-    uint64_t rate = n->cfg.repair_rate != 0 ? n->cfg.repair_rate : REPAIR_RATE;
+    uint64_t rate = n->record->repair_rate;
     uint64_t ms = min_u64(n->now_ms - n->repair_ms, 1000);
     n->repair_ms = n->now_ms;
     n->repair_budget += (int64_t)(rate * ms / 1000);
@@ -326,15 +350,44 @@ void node_install_turn(struct node *n)
 {
     uint32_t asking = 0;
     earn(n);
+    n->repair_due_ms = UINT64_MAX;
     for (uint32_t i = 0; i < n->group_count; i++) {
         struct install *in = n->installs[i];
         if (in == NULL)
             continue;
-        bool may_ask = asking < INSTALLS_MAX && n->repair_budget > 0;
+        /* No more waits for the disk than one commit takes of what is lazy
+         * (T20): so much at a time, few large ones too, is what its syncs are
+         * worth, and appends wait behind it for no longer. */
+        bool may_ask = asking < INSTALLS_MAX && n->repair_budget > 0 &&
+                       n->install_bytes < COMMIT_B_BYTES;
         enum transfer_phase phase = transfer_phase(in->transfer);
         asking += phase == TRANSFER_BLOB || phase == TRANSFER_ROWS;
         advance(n, in, may_ask);
     }
+    bool is_wanted = asking > 0 || n->scans.count > 0 || n->mends.count > 0;
+    if (is_wanted && n->repair_budget <= 0)
+        n->repair_due_ms =
+            n->now_ms + 1 +
+            (uint64_t)-n->repair_budget * 1000 / n->record->repair_rate;
+}
+
+static uint64_t rate_of(const struct node *n, const struct install *in)
+{
+    uint64_t ms = n->now_ms - in->rated_ms;
+    uint64_t bytes = transfer_bytes(in->transfer) - in->rated_bytes;
+    return bytes * 1000 / max_u64(ms, 1);
+}
+
+static void measure(struct node *n, struct install *in)
+{
+    uint64_t bytes = transfer_bytes(in->transfer);
+    if (bytes < in->rated_bytes) /* the blob begins anew */
+        in->rated_bytes = bytes;
+    if (!node_has_timed_out(n->now_ms, in->rated_ms, RATE_WINDOW_MS))
+        return;
+    in->rate = rate_of(n, in);
+    in->rated_ms = n->now_ms;
+    in->rated_bytes = bytes;
 }
 
 /* Without a word for long it asks whether it is still wanted (L18). */
@@ -343,6 +396,8 @@ void node_install_tick(struct node *n)
     for (uint32_t i = 0; i < n->group_count; i++) {
         struct install *in = n->installs[i];
         uint32_t wait_ms = n->cfg.timing.orphan_ms;
+        if (in != NULL)
+            measure(n, in);
         if (in == NULL || !node_has_timed_out(n->now_ms, in->heard_ms, wait_ms))
             continue;
         in->heard_ms = n->now_ms;
@@ -359,6 +414,48 @@ const char *node_install_reason(const struct node *n, uint32_t group)
 {
     const struct install *in = n->installs[group];
     return in == NULL ? "" : transfer_reason(in->transfer);
+}
+
+static enum status_transfer_state state_of(const struct install *in,
+                                           bool has_turn)
+{
+    switch (transfer_phase(in->transfer)) {
+    case TRANSFER_BLOB:
+        return has_turn ? TRANSFER_STATE_BLOB : TRANSFER_STATE_WAITING;
+    case TRANSFER_STORE:
+        return TRANSFER_STATE_STORING;
+    case TRANSFER_ROWS:
+        return has_turn ? TRANSFER_STATE_SEGMENTS : TRANSFER_STATE_WAITING;
+    case TRANSFER_DONE:
+        break;
+    }
+    return TRANSFER_STATE_SWITCHING;
+}
+
+/* By the same order as node_install_turn's. */
+void node_install_status(const struct node *n, struct buf *out)
+{
+    uint32_t asking = 0;
+    for (uint32_t i = 0; i < n->group_count; i++) {
+        const struct install *in = n->installs[i];
+        if (in == NULL)
+            continue;
+        enum transfer_phase phase = transfer_phase(in->transfer);
+        bool has_turn = asking < INSTALLS_MAX;
+        asking += phase == TRANSFER_BLOB || phase == TRANSFER_ROWS;
+        struct status_transfer t = {
+            .group = i,
+            .added = in->self.added,
+            .state = state_of(in, has_turn),
+            .from = transfer_source(in->transfer).node,
+            .bytes = transfer_bytes(in->transfer),
+            .total = transfer_total(in->transfer),
+            .rate = in->rate != 0 ? in->rate : rate_of(n, in),
+            .idle_ms = n->now_ms - min_u64(n->now_ms, in->moved_ms),
+            .reason = span_str(transfer_reason(in->transfer)),
+        };
+        status_write_transfer(out, &t);
+    }
 }
 
 /* ---- going ------------------------------------------------------------- */

@@ -154,4 +154,5 @@ void node_status_write(struct node *n, struct buf *out)
     for (uint32_t i = 0; i < n->group_count; i++)
         if (n->groups[i] != NULL)
             write_group(n, n->groups[i], out);
+    node_install_status(n, out);
 }

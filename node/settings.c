@@ -19,7 +19,7 @@ static enum err read_config(struct node_config *c, int argc, char **argv,
     enum err e = config_parse(
         c, argc, argv,
         "data config log-level log-format listen peer-listen advertise "
-        "log-keep repair-rate",
+        "log-keep",
         reason);
     if (e != ERR_OK)
         return e;
@@ -64,15 +64,12 @@ static bool format_of(const char *text, enum loop_format *out)
     return *out == LOOP_JSON || strcmp(text, "text") == 0;
 }
 
-static bool is_transfer_filled(const struct node_config *c, struct loop_cfg *l)
+static bool is_keep_filled(const struct node_config *c, struct loop_cfg *l)
 {
-    uint64_t keep, rate;
-    if (!config_number(c->log_keep.text, UINT32_MAX, &keep) || keep == 0 ||
-        !config_size(c->repair_rate.text, &rate) || rate < MIB ||
-        rate > UINT32_MAX)
+    uint64_t keep;
+    if (!config_number(c->log_keep.text, UINT32_MAX, &keep) || keep == 0)
         return false;
     l->log_keep_entries = (uint32_t)keep;
-    l->repair_rate = (uint32_t)rate;
     return true;
 }
 
@@ -88,10 +85,10 @@ enum err settings_fill(const struct node_config *c, struct loop_cfg *l,
                        c->log_level.text, c->log_format.text);
         return ERR_BAD_REQUEST;
     }
-    if (!is_transfer_filled(c, l)) {
+    if (!is_keep_filled(c, l)) {
         (void)snprintf(reason, FOUND_REASON_SIZE,
-                       "log-keep is a number of entries, repair-rate at least "
-                       "1M and below 4G");
+                       "log-keep is a number of entries, not '%s'",
+                       c->log_keep.text);
         return ERR_BAD_REQUEST;
     }
     int size = snprintf(l->client_listen, sizeof l->client_listen, "%s",
@@ -162,7 +159,6 @@ static void tell_waiting(const struct node_config *now,
         {"advertise", &now->advertise, &next->advertise, "a restart"},
         {"map-size", &now->map_size, &next->map_size, "a restart"},
         {"log-keep", &now->log_keep, &next->log_keep, "a restart"},
-        {"repair-rate", &now->repair_rate, &next->repair_rate, "a restart"},
         {"zone", &now->zone, &next->zone, "eddy ring plan --zone"},
         {"weight", &now->weight, &next->weight, "eddy ring plan --weight"},
     };

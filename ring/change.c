@@ -12,6 +12,7 @@ bool change_is_of_member(enum change_kind kind)
         return true;
     case CHANGE_COPIES:
     case CHANGE_OUT_AFTER:
+    case CHANGE_REPAIR_RATE:
         break;
     }
     return false;
@@ -32,6 +33,8 @@ static bool is_value(const struct change *c)
         return c->value >= 1 && c->value <= REPLICATION_MAX;
     case CHANGE_OUT_AFTER:
         return c->value >= OUT_AFTER_MIN_MS && c->value <= OUT_AFTER_MAX_MS;
+    case CHANGE_REPAIR_RATE:
+        return c->value >= REPAIR_RATE_MIN && c->value <= REPAIR_RATE_MAX;
     }
     return false;
 }
@@ -84,7 +87,7 @@ void change_read(struct dec *d, struct change *out)
     out->value = dec_u32(d);
     struct span zone = dec_string(d);
     bool is_good = !d->is_bad && kind >= CHANGE_DRAIN &&
-                   kind <= CHANGE_OUT_AFTER && zone.size <= ZONE_NAME_MAX &&
+                   kind <= CHANGE_REPAIR_RATE && zone.size <= ZONE_NAME_MAX &&
                    (zone.size == 0 || memchr(zone.data, 0, zone.size) == NULL);
     if (!is_good) {
         dec_fail(d);

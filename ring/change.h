@@ -19,6 +19,8 @@ enum change_kind {
     CHANGE_ZONE = 5,   /* slot, zone; empty: a zone of its own */
     CHANGE_COPIES = 6, /* value: N */
     CHANGE_OUT_AFTER = 7, /* value: ms, OUT_AFTER_MIN_MS .. OUT_AFTER_MAX_MS */
+    CHANGE_REPAIR_RATE = 8, /* value: bytes a second of a node, REPAIR_RATE_MIN
+                               .. REPAIR_RATE_MAX */
 };
 
 struct change {

@@ -117,7 +117,9 @@
 #define BLOB_BYTES_MAX   (128 * MIB) /* the mutable rows of a group */
 #define BLOB_PIECE_BYTES (256 * KIB) /* one answer, one command */
 #define ROWS_BYTES       (256 * KIB) /* one answer, unless one row is larger */
-#define REPAIR_RATE      (64 * MIB)  /* bytes a second, of a node */
+#define REPAIR_RATE      (64 * MIB)  /* bytes a second, of a node: default */
+#define REPAIR_RATE_MIN  (64 * KIB)  /* of those that an operator may ask for */
+#define REPAIR_RATE_MAX  (1024 * MIB) /* as good as none */
 
 /* ---- scrub and repair -------------------------------------------------- */
 #define SCRUB_BYTES       (2 * MIB) /* read by one piece, or one row's */

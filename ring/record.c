@@ -16,6 +16,7 @@ struct record *record_new(void)
     r->copies = REPLICATION_DEFAULT;
     r->acks = record_majority(REPLICATION_DEFAULT);
     r->out_after_ms = OUT_AFTER_MS;
+    r->repair_rate = REPAIR_RATE;
     r->level = LEVEL_NOW;
     return r;
 }

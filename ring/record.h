@@ -50,6 +50,8 @@
  *   5 TABLE     row count u32, then for each row: count u8, slots u16
  *   6 ANSWERS   count u32, then for each: proposal 16, err u8, epoch 16
  *   7 PLAN      count u32, then the changes (ring/change.h)
+ *   8 REPAIR    rate u32; only if it is not the default, REPAIR_RATE: a record
+ *               that was written before there was the tag is still canonical
  *
  * A tag that is not known is refused, not skipped: whoever skipped it would
  * lose it at the next change. New tags come with a new feature level, which
@@ -122,7 +124,8 @@ struct record {
     uint32_t copies;              /* N */
     uint32_t acks; /* voters' disks a client command needs (T3) */
     uint32_t out_after_ms;
-    uint16_t level; /* feature level; never falls (T11) */
+    uint32_t repair_rate; /* bytes a second of transfers to one node */
+    uint16_t level;       /* feature level; never falls (T11) */
     bool is_insecure;
     uint64_t changed_ms;
     uint32_t member_count;

@@ -45,6 +45,7 @@ static enum err change_member(struct record *r, const struct change *c,
         break;
     case CHANGE_COPIES:
     case CHANGE_OUT_AFTER:
+    case CHANGE_REPAIR_RATE:
         ASSERT(!"no change of a member");
     }
     for (uint32_t i = 0; i < r->member_count; i++)
@@ -69,8 +70,10 @@ enum err record_change(struct record *r, const struct change *c,
         return change_member(r, c, why);
     if (c->kind == CHANGE_COPIES)
         change_copies(r, c->value);
-    else
+    else if (c->kind == CHANGE_OUT_AFTER)
         r->out_after_ms = c->value;
+    else
+        r->repair_rate = c->value;
     return ERR_OK;
 }
 

@@ -17,6 +17,7 @@ enum tag {
     TAG_TABLE = 5,
     TAG_ANSWERS = 6,
     TAG_PLAN = 7,
+    TAG_REPAIR = 8,
 };
 enum inner_tag {
     TAG_ITEM = 1, /* a member or a key */
@@ -36,7 +37,7 @@ enum inner_tag {
 #define ROW_BYTES_MAX (1u + 2u * REPLICATION_MAX)
 #define ANSWER_BYTES  (16u + 1u + 16u)
 
-static_assert(4u + 7u * TAG_BYTES + 5u * 4u + SETTINGS_BYTES +
+static_assert(4u + 8u * TAG_BYTES + 6u * 4u + SETTINGS_BYTES +
                       MEMBERS_MAX * MEMBER_BYTES_MAX +
                       KEYS_MAX * KEY_ITEM_BYTES_MAX +
                       GROUPS_MAX * ROW_BYTES_MAX +
@@ -146,6 +147,16 @@ static void put_plan(struct enc *e, const struct record *r)
     enc_tag_end(e, tag);
 }
 
+/* One encoding of each record: what older ones lack is the default. */
+static void put_repair(struct enc *e, const struct record *r)
+{
+    if (r->repair_rate == REPAIR_RATE)
+        return;
+    size_t tag = enc_tag_begin(e, TAG_REPAIR);
+    enc_u32(e, r->repair_rate);
+    enc_tag_end(e, tag);
+}
+
 static void put_record(struct enc *e, const struct record *r)
 {
     enc_u16(e, RECORD_VERSION);
@@ -164,6 +175,7 @@ static void put_record(struct enc *e, const struct record *r)
     put_table(e, r);
     put_answers(e, r);
     put_plan(e, r);
+    put_repair(e, r);
 }
 
 void record_encode(const struct record *r, struct buf *out)
@@ -365,6 +377,17 @@ static void get_plan(struct dec *d, struct record *r)
     leave(d, &value);
 }
 
+static void get_repair(struct dec *d, struct record *r)
+{
+    if (dec_left(d) == 0)
+        return; /* the default, as record_new has it */
+    struct dec value = enter(d, TAG_REPAIR);
+    r->repair_rate = dec_u32(&value);
+    if (r->repair_rate == REPAIR_RATE)
+        dec_fail(&value);
+    leave(d, &value);
+}
+
 enum err record_decode(struct span bytes, struct record **out)
 {
     *out = NULL;
@@ -390,6 +413,8 @@ enum err record_decode(struct span bytes, struct record **out)
         get_answers(&d, r);
     if (!d.is_bad)
         get_plan(&d, r);
+    if (!d.is_bad)
+        get_repair(&d, r);
     if (!dec_done(&d) || record_fault(r) != NULL) {
         record_free(r);
         return ERR_BAD_REQUEST;
@@ -580,6 +605,8 @@ static const char *settings_fault(const struct record *r)
         return "acks is not in 1..N";
     if (r->out_after_ms == 0)
         return "out-after is zero";
+    if (r->repair_rate < REPAIR_RATE_MIN || r->repair_rate > REPAIR_RATE_MAX)
+        return "the repair rate is out of range";
     if (r->level == 0 || r->level > LEVEL_NOW)
         return "a level that this binary does not know";
     if (r->row_count != r->partitions + 1)
@@ -678,8 +705,9 @@ void record_dump(const struct record *r, struct buf *text)
                r->is_insecure ? " insecure" : "");
     buf_printf(text,
                "Q %" PRIu32 " N %" PRIu32 " acks %" PRIu32 " out-after %" PRIu32
-               "\n",
-               r->partitions, r->copies, r->acks, r->out_after_ms);
+               " repair %" PRIu32 "\n",
+               r->partitions, r->copies, r->acks, r->out_after_ms,
+               r->repair_rate);
     for (uint32_t i = 0; i < r->member_count; i++)
         dump_member(r, i, text);
     for (uint32_t i = 0; i < r->key_count; i++)

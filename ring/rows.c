@@ -5,8 +5,6 @@
 
 /* version, where, flags, entry index, ordinal, offset, time, count */
 #define RUN_HEAD_BYTES 27u
-/* end offset, algorithm, checksum */
-#define RUN_SEGMENT_BYTES 21u
 
 enum run_flag {
     RUN_KEYS = 1,       /* each segment is followed by its key hash u64 */

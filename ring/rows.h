@@ -86,6 +86,8 @@ struct run_segment {
     uint64_t key_hash;
     struct span attributes;
 };
+/* Of a row for each segment: end offset, algorithm, checksum. */
+#define RUN_SEGMENT_BYTES 21u
 /* The key of the row that begins with this seq. */
 #define RUN_KEY_BYTES 18u
 void run_key(struct position stream, uint64_t first_seq,

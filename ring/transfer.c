@@ -16,6 +16,7 @@ struct transfer {
     struct transfer_head head;
     struct buf images; /* of the blob, as far as they have come */
     uint32_t total;
+    uint64_t estimate; /* bytes of the whole, as the blob counts them */
     struct streams *streams;
     struct record *ring;
     struct hash128 sum;
@@ -29,6 +30,7 @@ struct transfer {
     uint64_t asked_ms;
     uint64_t wait_until_ms; /* after a refusal */
     uint32_t source;        /* which voter is asked next */
+    uint32_t failures;      /* questions in vain since the last good answer */
     struct buf reason;
 };
 
@@ -52,6 +54,7 @@ static void forget_blob(struct transfer *t)
     t->sum = (struct hash128){0, 0};
     t->target_count = 0;
     t->total = 0;
+    t->estimate = 0;
     t->head = (struct transfer_head){0};
 }
 
@@ -82,6 +85,8 @@ static void add_target(struct transfer *t, const struct stream_info *info)
     }
     t->targets[t->target_count++] =
         (struct target){info->id, info->first_seq, info->next_seq};
+    t->estimate +=
+        info->bytes + (info->next_seq - info->first_seq) * RUN_SEGMENT_BYTES;
 }
 
 static enum err load_ring_row(struct transfer *t, struct span key,
@@ -120,6 +125,7 @@ enum err transfer_load_row(struct transfer *t, struct span key,
     struct hash128 h = row_digest(key, value);
     t->sum.lo += h.lo;
     t->sum.hi += h.hi;
+    t->estimate += key.size + value.size;
     return t->cfg.is_ring ? load_ring_row(t, key, value)
                           : load_streams_row(t, key, value);
 }
@@ -206,6 +212,7 @@ static bool hear(struct transfer *t, struct replica from)
     if (!t->is_out || !replica_equal(from, t->asked))
         return false;
     t->is_out = false;
+    t->failures = 0;
     return true;
 }
 
@@ -316,9 +323,11 @@ bool transfer_rows(struct transfer *t, struct replica from,
 
 void transfer_refused(struct transfer *t, struct replica from, uint64_t now_ms)
 {
+    uint32_t failures = t->failures;
     if (!hear(t, from))
         return;
     t->source++;
+    t->failures = failures + 1;
     t->wait_until_ms = now_ms + t->cfg.patience_ms / 8;
 }
 
@@ -350,6 +359,7 @@ bool transfer_next(struct transfer *t, uint64_t now_ms,
     if (t->is_out && now_ms >= t->asked_ms + t->cfg.patience_ms) {
         t->is_out = false;
         t->source++;
+        t->failures++;
     }
     if (t->is_out || now_ms < t->wait_until_ms || !find_source(t, &t->asked))
         return false;
@@ -394,6 +404,17 @@ uint64_t transfer_bytes(const struct transfer *t)
     return t->bytes;
 }
 
+uint64_t transfer_total(const struct transfer *t)
+{
+    bool is_known = t->phase != TRANSFER_BLOB;
+    return is_known ? max_u64(t->estimate, t->bytes) : 0;
+}
+
+struct replica transfer_source(const struct transfer *t)
+{
+    return t->asked;
+}
+
 const char *transfer_reason(struct transfer *t)
 {
     static const char *const doing[] = {
@@ -403,9 +424,10 @@ const char *transfer_reason(struct transfer *t)
         [TRANSFER_DONE] = "all is copied",
     };
     buf_clear(&t->reason);
-    buf_printf(&t->reason, "installing: %s (%zu of %zu streams, %llu KiB)",
-               doing[t->phase], t->at, t->target_count,
-               (unsigned long long)(t->bytes / KIB));
+    buf_printf(&t->reason, "%s (%zu of %zu streams)", doing[t->phase], t->at,
+               t->target_count);
+    if (t->failures > 0)
+        buf_printf(&t->reason, "; asked %u times in vain since", t->failures);
     buf_append(&t->reason, "", 1);
     return (const char *)t->reason.data;
 }

@@ -111,8 +111,13 @@ enum transfer_phase transfer_phase(const struct transfer *t);
 const struct transfer_head *transfer_head(const struct transfer *t);
 struct row_cursor transfer_cursor(const struct transfer *t);
 uint64_t transfer_bytes(const struct transfer *t);
-/* In words, for people: what is done, or what it waits for; until the next
- * call. */
+/* About as many as transfer_bytes will be at the end: the blob's, and what it
+ * counts of segments, with a row's share for each; 0 before it has come. */
+uint64_t transfer_total(const struct transfer *t);
+/* Who was asked last; zero: nobody yet. */
+struct replica transfer_source(const struct transfer *t);
+/* In words, for people: what is done, and how often in a row it was asked for
+ * in vain; until the next call. */
 const char *transfer_reason(struct transfer *t);
 /* DONE: the state as of the blob, the caller's from now on. One of the two is
  * NULL: streams, or the ring's record. */

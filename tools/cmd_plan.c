@@ -114,15 +114,20 @@ static bool add_setting(const struct cli *cli, struct plan *p, const char *word,
         c.kind = CHANGE_OUT_AFTER;
         is_good = cli_read_time(word + 10, &value) &&
                   value >= OUT_AFTER_MIN_MS && value <= OUT_AFTER_MAX_MS;
+    } else if (strncmp(word, "repair.rate=", 12) == 0) {
+        c.kind = CHANGE_REPAIR_RATE;
+        is_good = cli_read_size(word + 12, &value) &&
+                  value >= REPAIR_RATE_MIN && value <= REPAIR_RATE_MAX;
     }
     c.value = (uint32_t)value;
     if (is_good)
         return add(cli, p, c, code);
     *code = cli_fail(cli, CLI_USAGE, "BAD_REQUEST",
                      "'%s' is no setting: replication=1 to %u, out-after=%us "
-                     "to %ud",
+                     "to %ud, repair.rate=%uK to %uM (bytes a second)",
                      word, REPLICATION_MAX, OUT_AFTER_MIN_MS / 1000,
-                     OUT_AFTER_MAX_MS / 86400000);
+                     OUT_AFTER_MAX_MS / 86400000, REPAIR_RATE_MIN / KIB,
+                     REPAIR_RATE_MAX / MIB);
     return false;
 }
 
@@ -356,6 +361,10 @@ static void text_plan(const struct plan *p, const struct moves *m,
         (void)printf("  out after %s -> %s\n",
                      cli_duration(now->out_after_ms, out[0]),
                      cli_duration(p->next->out_after_ms, out[1]));
+    if (now->repair_rate != p->next->repair_rate)
+        (void)printf("  repair rate %s -> %s a second and node\n",
+                     cli_size(now->repair_rate, out[0]),
+                     cli_size(p->next->repair_rate, out[1]));
     (void)printf("%s%u copies to make, %s%s bytes; at least %u live copies of "
                  "every group on the way\n",
                  p->is_about ? "about " : "", m->copies,
@@ -408,6 +417,7 @@ static void json_plan(const struct plan *p, const struct moves *m,
     cli_json_close(&j, ']');
     cli_json_u64(&j, "replication_after", p->next->copies);
     cli_json_seconds(&j, "out_after_seconds_after", p->next->out_after_ms);
+    cli_json_u64(&j, "repair_rate_after", p->next->repair_rate);
     cli_json_u64(&j, "copies_to_make", m->copies);
     cli_json_u64(&j, "bytes_to_move", m->bytes);
     cli_json_bool(&j, "is_estimate", p->is_about || m->unknown > 0);

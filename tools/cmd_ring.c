@@ -7,12 +7,15 @@
 #include "tools/cmd.h"
 #include "tools/cmd_check.h"
 #include "tools/cmd_plan.h"
+#include "tools/cmd_transfers.h"
 #include "tools/cmd_view.h"
 #include "tools/cmd_why.h"
 
 static const char usage[] =
     "eddy ring status    OK, WARN or ERROR, and a line for each finding: CODE\n"
     "                    COUNT SINCE and what to do; exit 0 healthy, 10 not;\n"
+    "                    then, of the transfers under way: PARTITION, NODEs,\n"
+    "                    STATE BYTES of TOTAL RATE left TIME and the reason;\n"
     "                    --watch: again and again\n"
     "eddy ring members   UD (up, down) and NJLX (normal, joining, leaving, "
     "out),\n"
@@ -50,7 +53,10 @@ static const char usage[] =
     "eddy ring replace OLD NEW   drains OLD; NEW, which has joined, bears "
     "OLD's\n"
     "                    weight\n"
-    "eddy ring set replication=N out-after=TIME   1 to 7 copies; 1s to 30d\n"
+    "eddy ring set replication=N out-after=TIME repair.rate=SIZE\n"
+    "                    1 to 7 copies; 1s to 30d; 64K to 1G bytes a second "
+    "at\n"
+    "                    which each node copies replicas, at most (64M)\n"
     "eddy ring plan [--add N,..] [--drain N,..] [--remove N,..] [--replace "
     "OLD=NEW]\n"
     "               [--weight N=W,..] [--zone N=Z,..] [--set K=V,..] | "
@@ -68,8 +74,6 @@ static const char usage[] =
 #define ANSWER_MS 2500u /* a member that takes longer is down to us */
 #define POLL_MS   200
 #define WATCH_S   2
-/* Of the transfers: a ring that grows has hundreds. */
-#define TRANSFERS_SHOWN 16u
 
 /* ---- status ------------------------------------------------------------ */
 
@@ -125,6 +129,8 @@ static void json_status(const struct cmd_view *v,
         cli_json_seconds(j, "confirmed_seconds_ago", v->confirmed_ms);
     cli_json_u64(j, "replication", r->copies);
     cli_json_u64(j, "partitions", r->partitions);
+    cli_json_seconds(j, "out_after_seconds", r->out_after_ms);
+    cli_json_u64(j, "repair_rate", r->repair_rate);
     cli_json_open(j, "findings", '[');
     for (size_t i = 0; i < count; i++) {
         cli_json_open(j, NULL, '{');
@@ -138,39 +144,6 @@ static void json_status(const struct cmd_view *v,
         cli_json_close(j, '}');
     }
     cli_json_close(j, ']');
-}
-
-/* Replicas on their way in; `j` is NULL: as text, some of them. */
-static void show_transfers(const struct cmd_view *v, struct cli_json *j)
-{
-    uint32_t shown = 0;
-    for (uint32_t g = 0; g < v->record->row_count; g++) {
-        const struct cmd_view_group *at = &v->groups[g];
-        for (uint32_t i = 0; at->has_leader && i < at->g.replica_count; i++) {
-            const struct status_replica *r = &at->g.replicas[i];
-            char node[9];
-            if (r->is_voter)
-                continue;
-            cmd_view_short_id(r->node, node);
-            if (j == NULL && shown++ >= TRANSFERS_SHOWN)
-                continue;
-            if (j == NULL) {
-                (void)printf("transfer group %u to %s: entry %llu of %llu\n", g,
-                             node, (unsigned long long)r->match,
-                             (unsigned long long)at->g.last);
-                continue;
-            }
-            cli_json_open(j, NULL, '{');
-            cli_json_u64(j, "group", g);
-            cli_json_text(j, "node", node);
-            cli_json_u64(j, "entry", r->match);
-            cli_json_u64(j, "of", at->g.last);
-            cli_json_close(j, '}');
-        }
-    }
-    if (shown > TRANSFERS_SHOWN)
-        (void)printf("and %u transfers more (--json has them all)\n",
-                     shown - TRANSFERS_SHOWN);
 }
 
 static int status_once(struct cli *cli, struct eddy *e)
@@ -189,12 +162,12 @@ static int status_once(struct cli *cli, struct eddy *e)
         struct cli_json j;
         json_status(v, found, count, worst, &j);
         cli_json_open(&j, "transfers", '[');
-        show_transfers(v, &j);
+        cmd_transfers_json(v, &j);
         cli_json_close(&j, ']');
         cli_json_end(&j);
     } else {
         text_status(v, found, count, worst);
-        show_transfers(v, NULL);
+        cmd_transfers_text(v);
     }
     cmd_view_free(v);
     return cli_flush(cli, worst == VIEW_NOTE ? CLI_DONE : CLI_UNHEALTHY);

@@ -9,6 +9,9 @@
 
 /* Who is dead to the others may just have come back. */
 #define DEAD_ANSWER_MS 300u
+/* A transfer that has its turn and gets nothing for so long: at the lowest rate
+ * of repair its next answer is 16 s away. */
+#define STALLED_MS 30000u
 
 /* ---- taking it --------------------------------------------------------- */
 
@@ -98,6 +101,38 @@ static uint32_t take_answer(void *context, const uint8_t node[16],
     return only_dead_are_missing(v) ? DEAD_ANSWER_MS : UINT32_MAX;
 }
 
+/* Room for one more. */
+static struct cmd_view_transfer *new_transfer(struct cmd_view *v)
+{
+    if (v->transfer_count == v->transfer_capacity) {
+        v->transfer_capacity = v->transfer_capacity * 2 + 16;
+        v->transfers = mem_resize(v->transfers,
+                                  v->transfer_capacity * sizeof *v->transfers);
+    }
+    return &v->transfers[v->transfer_count++];
+}
+
+static void take_transfers(struct cmd_view *v)
+{
+    for (uint16_t i = 0; i < v->record->member_count; i++) {
+        struct dec d = dec_of(span_buf(&v->nodes[i].bytes));
+        struct status_transfer t;
+        while (v->nodes[i].has_answered && status_next_transfer(&d, &t))
+            if (t.group < v->record->row_count)
+                *new_transfer(v) = (struct cmd_view_transfer){i, t};
+    }
+}
+
+const struct cmd_view_transfer *
+cmd_view_transfer(const struct cmd_view *v, uint32_t group, struct id128 node)
+{
+    for (size_t i = 0; i < v->transfer_count; i++)
+        if (v->transfers[i].t.group == group &&
+            id_equal(v->record->members[v->transfers[i].to].node, node))
+            return &v->transfers[i];
+    return NULL;
+}
+
 static void count_rows(struct cmd_view *v)
 {
     for (uint32_t g = 1; g < v->record->row_count; g++) {
@@ -153,6 +188,7 @@ struct cmd_view *cmd_view_take(struct eddy *e, uint32_t wait_ms,
         return NULL;
     }
     count_rows(v);
+    take_transfers(v);
     return v;
 }
 
@@ -163,6 +199,7 @@ void cmd_view_free(struct cmd_view *v)
     for (size_t i = 0; i < MEMBERS_MAX; i++)
         buf_free(&v->nodes[i].bytes);
     record_free(v->record);
+    mem_free(v->transfers);
     mem_free(v);
 }
 
@@ -419,6 +456,29 @@ static void find_nodes(const struct cmd_view *v, struct findings *f)
         "nodes run different versions: finish the upgrade");
 }
 
+/* Of those that have their turn. */
+static void find_stalled(const struct cmd_view *v, struct findings *f)
+{
+    const struct cmd_view_transfer *worst = NULL;
+    uint32_t count = 0;
+    for (size_t i = 0; i < v->transfer_count; i++) {
+        const struct cmd_view_transfer *at = &v->transfers[i];
+        if (at->t.state == TRANSFER_STATE_WAITING || at->t.idle_ms < STALLED_MS)
+            continue;
+        count++;
+        if (worst == NULL || at->t.idle_ms > worst->t.idle_ms)
+            worst = at;
+    }
+    if (worst == NULL)
+        return;
+    add(f, "TRANSFER_STALLED", VIEW_WARN, count, worst->t.idle_ms,
+        "nothing comes to %s, group %u: %.*s; start nodes that are down, or "
+        "raise repair.rate if that is very low",
+        v->record->members[worst->to].name, worst->t.group,
+        (int)min_u64(worst->t.reason.size, 160),
+        (const char *)worst->t.reason.data);
+}
+
 size_t cmd_view_findings(const struct cmd_view *v, struct cmd_view_finding *out)
 {
     struct findings f = {out, 0};
@@ -428,6 +488,7 @@ size_t cmd_view_findings(const struct cmd_view *v, struct cmd_view_finding *out)
     find_out(v, &f);
     find_nodes(v, &f);
     find_damage(v, &f);
+    find_stalled(v, &f);
     add(&f, "INSECURE", VIEW_NOTE, v->record->is_insecure, UINT64_MAX,
         "an open cluster: whoever reaches a port may read, write and "
         "administer it");

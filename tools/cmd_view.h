@@ -32,12 +32,20 @@ struct cmd_view_group {
     struct status_group g; /* if has_leader; borrows from the node's bytes */
 };
 
+/* A replica that a node says it is installing. */
+struct cmd_view_transfer {
+    uint16_t to;              /* slot */
+    struct status_transfer t; /* borrows from the node's bytes */
+};
+
 struct cmd_view {
     struct record *record;
     uint64_t confirmed_ms; /* since group 0 confirmed it to someone; or
                               UINT64_MAX */
     struct cmd_view_node nodes[MEMBERS_MAX];
     struct cmd_view_group groups[GROUPS_MAX];
+    struct cmd_view_transfer *transfers;
+    size_t transfer_count, transfer_capacity;
 };
 
 /* Asks; members that do not answer within wait_ms are down to us, and those
@@ -47,6 +55,11 @@ struct cmd_view {
 struct cmd_view *cmd_view_take(struct eddy *e, uint32_t wait_ms,
                                enum eddy_error *err);
 void cmd_view_free(struct cmd_view *v); /* NULL is accepted */
+
+/* What the node says of its replica of a group, if that is being installed;
+ * NULL: it is not, or the node has not answered. Borrowed. */
+const struct cmd_view_transfer *
+cmd_view_transfer(const struct cmd_view *v, uint32_t group, struct id128 node);
 
 enum cmd_view_level { VIEW_NOTE, VIEW_WARN, VIEW_ERROR };
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tools/cmd_plan.h"
+#include "tools/cmd_transfers.h"
 #include "tools/cmd_view.h"
 
 #define ANSWER_MS   2500u
@@ -107,6 +108,21 @@ static bool is_as_its_row(const struct cmd_view *v, uint32_t group)
     return is_same;
 }
 
+/* Who is being installed is silent to the leader, which knows no more; the node
+ * itself does. */
+static void explain_installs(const struct cmd_view *v, uint32_t group,
+                             struct buf *text)
+{
+    const char *comma = "";
+    for (size_t i = 0; i < v->transfer_count; i++) {
+        if (v->transfers[i].t.group != group)
+            continue;
+        buf_printf(text, "%s", comma);
+        cmd_transfers_explain(v, &v->transfers[i], text);
+        comma = "; ";
+    }
+}
+
 /* Nothing is written if nothing waits. */
 static void explain_group(const struct cmd_view *v, uint32_t group,
                           struct buf *text)
@@ -116,6 +132,10 @@ static void explain_group(const struct cmd_view *v, uint32_t group,
         explain_leaderless(v, group, text);
         return;
     }
+    size_t before = text->size;
+    explain_installs(v, group, text);
+    if (text->size > before)
+        return;
     if (at->g.reason.size > 0) {
         buf_printf(text, "%.*s", (int)at->g.reason.size,
                    (const char *)at->g.reason.data);

@@ -2,8 +2,9 @@
  *
  *   bench.c   main: rounds, medians, the table
  *   limits.c  what this machine can do: sync, LMDB, ZeroMQ
- *   ring.c    three nodes of eddyd as processes
+ *   ring.c    three nodes of eddyd as processes, and some that join later
  *   load.c    a client that appends and reads
+ *   transfer.c  what becomes of both while a node gets its copies
  *
  * It measures and gives up at the first thing that fails: nothing here
  * returns an error, and nothing is freed that lives as long as the process. */
@@ -48,6 +49,9 @@ double limit_lmdb_ms(const char *dir, size_t size, size_t batch, double seconds,
 double limit_zmq_round_ms(bool is_curve, double seconds);
 /* Messages of 64 KiB from another process, in MB/s. */
 double limit_zmq_mbs(bool is_curve, double seconds);
+/* Copies all payload, index and state of a node's folder into a new LMDB file
+ * in `dir`, in commits of some MiB: rows as they are, in MB/s. */
+double limit_copy_mbs(const char *data, const char *dir);
 /* That other process's main. */
 int limit_zmq_peer(char **argv);
 /* argv[1] that asks for it. */
@@ -55,13 +59,21 @@ int limit_zmq_peer(char **argv);
 
 /* ---- ring.c ------------------------------------------------------------ */
 
-#define RING_NODES 3u
+#define RING_NODES     3u
+#define RING_NODES_MAX 5u
 
 struct ring {
+    /* Set before it is started: */
+    unsigned partitions; /* 0: the default */
+    unsigned log_keep;   /* entries; 0: the default */
+    /* ... by it: */
+    const char *eddyd;
+    bool is_insecure;
+    unsigned count;
     char dir[256];
     char admin_key[300]; /* "": an open cluster */
-    char addresses[RING_NODES][32];
-    pid_t pids[RING_NODES];
+    char addresses[RING_NODES_MAX][32];
+    pid_t pids[RING_NODES_MAX];
 };
 
 /* A free pair of ports below 32768 (those above the kernel hands out). */
@@ -69,9 +81,11 @@ uint16_t ring_free_port(void);
 /* init, join and run in `dir`; returns at once: not all may lead yet. */
 void ring_start(struct ring *r, const char *eddyd, const char *dir,
                 bool is_insecure);
+/* One more joins and serves; its folder is DIR/n4, its log DIR/n4.log. */
+void ring_join(struct ring *r);
 /* kill -9, by pid. */
 void ring_kill(struct ring *r);
-/* User and system time of all three, ever. */
+/* User and system time of all, ever. */
 double ring_cpu_s(const struct ring *r);
 /* The largest that one of them has ever been. */
 double ring_rss_mb(const struct ring *r);
@@ -97,10 +111,37 @@ struct load_result {
  * `streams` streams. */
 struct load_result load_append(struct load *l, size_t size, unsigned streams,
                                unsigned depth, double seconds);
+/* The same until `goes_on` says no more; it is asked again and again, and may
+ * forget what was measured so far, or mark the end of what counts (per_s and
+ * cpu_us are of the whole). */
+struct load_result load_append_while(struct load *l, size_t size,
+                                     unsigned streams, unsigned depth,
+                                     bool (*goes_on)(void *context),
+                                     void *context);
+void load_forget(struct load *l);
+void load_mark(struct load *l);
+/* Bytes a second that each node copies replicas at: ring set repair.rate. */
+void load_set_repair_rate(struct load *l, uint32_t rate);
 /* One reader from the beginning to the end of a stream, again and again;
  * `size` is LOAD_READ_SMALL or LOAD_READ_LARGE. */
 struct load_result load_read(struct load *l, size_t size, double seconds);
 #define LOAD_READ_SMALL 1000u
 #define LOAD_READ_LARGE 65536u
+
+/* ---- transfer.c -------------------------------------------------------- */
+
+struct transfer_result {
+    double alone_p99_ms;  /* of appends, nothing else going on */
+    double during_p99_ms; /* ... while a fourth node gets its copies */
+    double during_s;      /* for so long */
+    double moved_mb;      /* to a fifth, without appends, at the highest rate */
+    double moved_mbs;
+    double copied_mbs; /* the same rows, from one LMDB file to another */
+};
+/* On a ring of its own in `dir`. */
+struct transfer_result transfer_measure(const char *eddyd, const char *dir,
+                                        bool is_insecure, bool is_quick);
+/* kill -9 of that ring's nodes. */
+void transfer_kill(void);
 
 #endif

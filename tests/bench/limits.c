@@ -15,11 +15,12 @@
 
 #include "tests/bench/bench.h"
 
-#define BLOCK_BYTES  4096u
-#define BLOCK_COUNT  64u
-#define ROUND_BYTES  100u
-#define STREAM_BYTES 65536u
-#define STREAM_HWM   64
+#define BLOCK_BYTES       4096u
+#define BLOCK_COUNT       64u
+#define ROUND_BYTES       100u
+#define STREAM_BYTES      65536u
+#define STREAM_HWM        64
+#define COPY_COMMIT_BYTES (4u << 20)
 
 static uint64_t until_ns(double seconds)
 {
@@ -129,6 +130,64 @@ double limit_lmdb_ms(const char *dir, size_t size, size_t batch, double seconds,
     double median = samples_percentile(&took, 50);
     free(took.values);
     return median;
+}
+
+/* One of a store's databases, from one file to another. */
+static uint64_t copy_db(MDB_txn *from, MDB_env *env, const char *name)
+{
+    MDB_dbi source, target;
+    MDB_cursor *cursor;
+    MDB_txn *txn;
+    MDB_val k, v;
+    uint64_t bytes = 0, committed = 0;
+    must(mdb_dbi_open(from, name, 0, &source));
+    must(mdb_cursor_open(from, source, &cursor));
+    must(mdb_txn_begin(env, NULL, 0, &txn));
+    must(mdb_dbi_open(txn, name, MDB_CREATE, &target));
+    int rc;
+    while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
+        must(mdb_put(txn, target, &k, &v, 0));
+        bytes += k.mv_size + v.mv_size;
+        if (bytes - committed < COPY_COMMIT_BYTES)
+            continue;
+        committed = bytes;
+        must(mdb_txn_commit(txn));
+        must(mdb_txn_begin(env, NULL, 0, &txn));
+    }
+    if (rc != MDB_NOTFOUND)
+        must(rc);
+    must(mdb_txn_commit(txn));
+    mdb_cursor_close(cursor);
+    return bytes;
+}
+
+double limit_copy_mbs(const char *data, const char *dir)
+{
+    static const char *const names[] = {"log", "index", "state"};
+    char path[300], lock[310];
+    MDB_env *from, *to;
+    MDB_txn *txn;
+    uint64_t bytes = 0;
+    (void)snprintf(path, sizeof path, "%s/copy.mdb", dir);
+    (void)snprintf(lock, sizeof lock, "%s-lock", path);
+    must(mdb_env_create(&from));
+    must(mdb_env_set_maxdbs(from, 8));
+    must(mdb_env_open(from, data, MDB_RDONLY | MDB_NOTLS, 0600));
+    must(mdb_txn_begin(from, NULL, MDB_RDONLY, &txn));
+    must(mdb_env_create(&to));
+    must(mdb_env_set_maxdbs(to, 8));
+    must(mdb_env_set_mapsize(to, (size_t)16 << 30));
+    must(mdb_env_open(to, path, MDB_NOSUBDIR | MDB_NOTLS, 0600));
+    uint64_t begun = bench_now_ns();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        bytes += copy_db(txn, to, names[i]);
+    double rate = (double)bytes / 1e3 / since_ms(begun);
+    mdb_txn_abort(txn);
+    mdb_env_close(from);
+    mdb_env_close(to);
+    (void)unlink(path);
+    (void)unlink(lock);
+    return rate;
 }
 
 /* ---- ZeroMQ ------------------------------------------------------------ */

@@ -1,20 +1,23 @@
 /* load.c - one client process's load on a ring: closed loops of appends over
  * many streams, and readers. */
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
 
 #include "net/eddy_impl.h" /* eddy_step: waits for whatever comes next */
 #include "net/status.h"
+#include "net/wire.h"
 #include "tests/bench/bench.h"
 
-#define SPREAD_MS   60000u
-#define TIMEOUT_MS  20000u
-#define ANSWER_MS   1000u
-#define READ_BYTES  (64u << 20) /* what there is to read, of each size */
-#define QUICK_BYTES (16u << 20)
+#define SPREAD_MS     60000u
+#define TIMEOUT_MS    20000u
+#define ANSWER_MS     1000u
+#define READ_BYTES    (64u << 20) /* what there is to read, of each size */
+#define QUICK_BYTES   (16u << 20)
+#define CONFLICTS_MAX 10u
 
 /* A stream that is appended to. */
 struct line {
@@ -32,7 +35,10 @@ struct load {
     struct eddy_stream small, large; /* to be read */
     uint8_t *bytes;
     struct samples took_ms;
+    size_t marked; /* samples that count; 0: all */
     uint64_t answered;
+    uint64_t begun_ns; /* of what is being measured */
+    double begun_cpu;
 };
 
 static void must(struct load *l, enum eddy_error err, const char *what)
@@ -91,8 +97,10 @@ static bool is_spread(struct load *l)
     eddy_free(record);
     if (eddy_ring_status(l->e, ANSWER_MS, take_status, &s) != EDDY_OK)
         return false;
-    return s.answers == RING_NODES && s.leaders == PARTITIONS_DEFAULT &&
-           s.most <= PARTITIONS_DEFAULT / RING_NODES + 1;
+    unsigned partitions =
+        l->ring->partitions > 0 ? l->ring->partitions : PARTITIONS_DEFAULT;
+    return s.answers == RING_NODES && s.leaders == partitions &&
+           s.most <= partitions / RING_NODES + 1;
 }
 
 static void wait_spread(struct load *l)
@@ -138,15 +146,27 @@ static double cpu_s(const struct load *l)
            (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec) / 1e6;
 }
 
-struct load_result load_append(struct load *l, size_t size, unsigned streams,
-                               unsigned depth, double seconds)
+void load_forget(struct load *l)
 {
     l->took_ms.count = 0;
+    l->marked = 0;
     l->answered = 0;
-    double cpu = cpu_s(l);
-    uint64_t begun = bench_now_ns();
-    uint64_t end = begun + (uint64_t)(seconds * 1e9);
-    while (bench_now_ns() < end) {
+    l->begun_cpu = cpu_s(l);
+    l->begun_ns = bench_now_ns();
+}
+
+void load_mark(struct load *l)
+{
+    l->marked = l->took_ms.count;
+}
+
+struct load_result load_append_while(struct load *l, size_t size,
+                                     unsigned streams, unsigned depth,
+                                     bool (*goes_on)(void *context),
+                                     void *context)
+{
+    load_forget(l);
+    while (goes_on(context)) {
         bool is_full = true;
         for (unsigned i = 0; i < streams; i++) {
             while (l->lines[i].in_flight < depth) {
@@ -159,13 +179,27 @@ struct load_result load_append(struct load *l, size_t size, unsigned streams,
     }
     for (unsigned i = 0; i < streams; i++)
         must(l, eddy_flush(l->lines[i].producer), "flush");
-    double took = (double)(bench_now_ns() - begun) / 1e9;
+    double took = (double)(bench_now_ns() - l->begun_ns) / 1e9;
+    if (l->marked > 0)
+        l->took_ms.count = l->marked;
     return (struct load_result){
         .per_s = (double)l->answered / took,
         .p50_ms = samples_percentile(&l->took_ms, 50),
         .p99_ms = samples_percentile(&l->took_ms, 99),
-        .cpu_us = (cpu_s(l) - cpu) * 1e6 / (double)l->answered,
+        .cpu_us = (cpu_s(l) - l->begun_cpu) * 1e6 / (double)l->answered,
     };
+}
+
+static bool is_before(void *end_ns)
+{
+    return bench_now_ns() < *(const uint64_t *)end_ns;
+}
+
+struct load_result load_append(struct load *l, size_t size, unsigned streams,
+                               unsigned depth, double seconds)
+{
+    uint64_t end = bench_now_ns() + (uint64_t)(seconds * 1e9);
+    return load_append_while(l, size, streams, depth, is_before, &end);
 }
 
 /* ---- reads ------------------------------------------------------------- */
@@ -192,6 +226,42 @@ struct load_result load_read(struct load *l, size_t size, double seconds)
     }
     double took = (double)(bench_now_ns() - begun) / 1e9;
     return (struct load_result){.per_s = (double)count / took};
+}
+
+/* ---- the ring ---------------------------------------------------------- */
+
+/* From the record that is in force: another leader of the ring may just have
+ * changed it. */
+static enum eddy_error try_rate(struct load *l, const struct change *change)
+{
+    void *bytes;
+    size_t size;
+    struct record *record;
+    uint64_t epoch;
+    must(l, eddy_ring_record(l->e, true, &bytes, &size), "record");
+    enum err err = record_decode(span_of(bytes, size), &record);
+    eddy_free(bytes);
+    if (err != ERR_OK)
+        bench_die("the record: %s", err_name(err));
+    struct buf list = {0};
+    wire_change_write(&list, change);
+    struct change_request r = {
+        .act = ACT_NOW, .count = 1, .changes = span_buf(&list)};
+    if (getrandom(&r.proposal, sizeof r.proposal, 0) < 0)
+        bench_die("no random numbers");
+    enum eddy_error answer = eddy_ring_change(l->e, &r, &record->epoch, &epoch);
+    buf_free(&list);
+    record_free(record);
+    return answer;
+}
+
+void load_set_repair_rate(struct load *l, uint32_t rate)
+{
+    struct change c = {.kind = CHANGE_REPAIR_RATE, .value = rate};
+    enum eddy_error err = EDDY_CONFLICT;
+    for (unsigned i = 0; i < CONFLICTS_MAX && err == EDDY_CONFLICT; i++)
+        err = try_rate(l, &c);
+    must(l, err, "repair.rate");
 }
 
 /* ---- life -------------------------------------------------------------- */

@@ -1,5 +1,5 @@
-/* ring.c - three nodes of eddyd on loopback, as processes of their own. They
- * end with this one, however it ends. */
+/* ring.c - nodes of eddyd on loopback, as processes of their own. They end with
+ * this one, however it ends. */
 #define _GNU_SOURCE /* prctl */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -109,29 +109,39 @@ static void wait_ready(pid_t pid, const char *log)
 
 /* ---- the ring ---------------------------------------------------------- */
 
-static void start_node(struct ring *r, const char *eddyd, unsigned i,
-                       bool is_insecure)
+static void start_node(struct ring *r)
 {
-    char data[300], log[310], name[16], key[300];
+    char data[300], log[310], name[16], key[300], number[16];
+    unsigned i = r->count++;
     bool is_first = i == 0;
+    if (i >= RING_NODES_MAX)
+        bench_die("too many nodes");
     (void)snprintf(name, sizeof name, "n%u", i + 1);
     (void)snprintf(data, sizeof data, "%s/%s", r->dir, name);
     (void)snprintf(log, sizeof log, "%s.log", data);
     (void)snprintf(key, sizeof key, "%s/n1/keys/join.key", r->dir);
     (void)snprintf(r->addresses[i], sizeof r->addresses[i], "127.0.0.1:%u",
                    (unsigned)ring_free_port());
-    struct command make = {{eddyd, is_first ? "init" : "join"}, 2};
+    struct command make = {{r->eddyd, is_first ? "init" : "join"}, 2};
     add_pair(&make, "--data", data);
     add_pair(&make, "--name", name);
     add_pair(&make, "--listen", r->addresses[i]);
     if (!is_first)
         add_pair(&make, "--to", r->addresses[0]);
-    if (is_insecure)
+    if (is_first && r->partitions > 0) {
+        (void)snprintf(number, sizeof number, "%u", r->partitions);
+        add_pair(&make, "--partitions", number);
+    }
+    if (r->is_insecure)
         add(&make, "--insecure");
     else if (!is_first)
         add_pair(&make, "--key", key);
     run(&make, log);
-    struct command serve = {{eddyd, "run", "--data", data}, 4};
+    struct command serve = {{r->eddyd, "run", "--data", data}, 4};
+    if (r->log_keep > 0) {
+        (void)snprintf(number, sizeof number, "%u", r->log_keep);
+        add_pair(&serve, "--log-keep", number);
+    }
     r->pids[i] = spawn(&serve, log);
     if (is_first)
         wait_ready(r->pids[i], log); /* the others ask it to let them in */
@@ -141,16 +151,24 @@ void ring_start(struct ring *r, const char *eddyd, const char *dir,
                 bool is_insecure)
 {
     (void)snprintf(r->dir, sizeof r->dir, "%s", dir);
+    r->eddyd = eddyd;
+    r->is_insecure = is_insecure;
+    r->count = 0;
     for (unsigned i = 0; i < RING_NODES; i++)
-        start_node(r, eddyd, i, is_insecure);
+        start_node(r);
     if (!is_insecure)
         (void)snprintf(r->admin_key, sizeof r->admin_key,
                        "%s/n1/keys/admin.key", dir);
 }
 
+void ring_join(struct ring *r)
+{
+    start_node(r);
+}
+
 void ring_kill(struct ring *r)
 {
-    for (unsigned i = 0; i < RING_NODES; i++) {
+    for (unsigned i = 0; i < r->count; i++) {
         if (r->pids[i] <= 0)
             continue;
         (void)kill(r->pids[i], SIGKILL);
@@ -177,7 +195,7 @@ static void read_proc(pid_t pid, const char *name, char *out, size_t size)
 double ring_cpu_s(const struct ring *r)
 {
     unsigned long ticks = 0;
-    for (unsigned i = 0; i < RING_NODES; i++) {
+    for (unsigned i = 0; i < r->count; i++) {
         char text[1024];
         unsigned long user, system;
         read_proc(r->pids[i], "stat", text, sizeof text);
@@ -196,7 +214,7 @@ double ring_cpu_s(const struct ring *r)
 double ring_rss_mb(const struct ring *r)
 {
     double largest = 0;
-    for (unsigned i = 0; i < RING_NODES; i++) {
+    for (unsigned i = 0; i < r->count; i++) {
         char text[4096];
         unsigned long kib = 0;
         read_proc(r->pids[i], "status", text, sizeof text);

@@ -56,6 +56,8 @@ refused "a name over the limit" 2 '255' \
 refused "a range that is none" 2 'range|FROM|SEQ' eddy get kept 9..x
 refused "an out-after of a millisecond" 2 'out-after=1s to 30d' \
     eddy ring set out-after=1ms
+refused "no repair at all" 2 'repair.rate=64K to 1024M' \
+    eddy ring set repair.rate=0
 refused "a timeout that is none" 2 'timeout' eddy get kept --timeout soon
 
 # ---- what is not there -------------------------------------------------------

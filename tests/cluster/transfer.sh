@@ -36,6 +36,8 @@ for i in $(seq $STREAMS); do
             head -c $((SIZE / STREAMS * 1048576)))
 done
 
+# At a rate at which it lasts; then at one at which it does not.
+check "repair.rate is set" eddy ring set repair.rate=1M
 enter 4
 begun=$(now_ms)
 keep 4
@@ -46,6 +48,15 @@ while [ ! -e stop ]; do # appends go on meanwhile
 done &
 OTHERS+=("$!")
 WRITER=$!
+is_shown() {
+    eddy ring status | grep -Eq \
+        '^transfer [0-9]+ to n4 from n[123] segments [0-9.]+[KM] of [0-9.]+M .*/s left [0-9]'
+}
+check "status shows a transfer" within $((30 * SLOW)) is_shown
+check "why says how far it is" \
+    grep -q 'n4 is being installed: [0-9]* % of about' <(eddy ring why)
+
+check "repair.rate is raised" eddy ring set repair.rate=1G
 has_share() { [ "$(installed 4)" -gt 0 ] && eddy ring wait --timeout 30s; }
 check "a fourth node has its share" within $JOIN_SECONDS has_share
 took=$(($(now_ms) - begun))
@@ -65,7 +76,8 @@ check "the same bytes" cmp data <(all)
 kill_nodes 1
 check "the same bytes without the first node" within 30 cmp data <(all)
 keep 1
-check "healthy again" eddy ring wait --timeout 60s
+# Whoever was dead leads again after a minute in touch.
+check "healthy again" eddy ring wait --timeout $((90 * SLOW))s
 kill_nodes 2
 check "the same bytes without the second" within 30 cmp data <(all)
 finish

@@ -76,7 +76,11 @@ static void walk_status(struct span bytes)
     struct dec groups = dec_of(bytes);
     while (status_next_group(&groups, &g))
         ASSERT(g.replica_count <= REPLICAS_MAX);
-    ASSERT(dec_done(&members) && dec_done(&groups));
+    struct dec transfers = dec_of(bytes);
+    struct status_transfer t;
+    while (status_next_transfer(&transfers, &t))
+        ASSERT(t.group < GROUPS_MAX);
+    ASSERT(dec_done(&members) && dec_done(&groups) && dec_done(&transfers));
 }
 
 static void walk_check(struct span bytes)

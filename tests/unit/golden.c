@@ -394,6 +394,16 @@ struct buf golden_status_bytes(void)
     status_write(&bytes, &s);
     status_write_member(&bytes, &m);
     status_write_group(&bytes, &g);
+    struct status_transfer t = {.group = 6,
+                                .added = 12,
+                                .state = TRANSFER_STATE_SEGMENTS,
+                                .from = golden_id(0x20),
+                                .bytes = 4096,
+                                .total = 10000,
+                                .rate = 2048,
+                                .idle_ms = 40,
+                                .reason = span_str("segments")};
+    status_write_transfer(&bytes, &t);
     return bytes;
 }
 

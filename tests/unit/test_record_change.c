@@ -162,6 +162,10 @@ static void changes_that_make_no_sense_are_named(void **state)
         of(CHANGE_OUT_AFTER, 0, 0),
         of(CHANGE_OUT_AFTER, 0, OUT_AFTER_MIN_MS - 1),
         of(CHANGE_OUT_AFTER, 0, OUT_AFTER_MAX_MS + 1),
+        of(CHANGE_REPAIR_RATE, 0, 0),
+        of(CHANGE_REPAIR_RATE, 0, REPAIR_RATE_MIN - 1),
+        of(CHANGE_REPAIR_RATE, 0, REPAIR_RATE_MAX + 1),
+        of(CHANGE_REPAIR_RATE, 1, REPAIR_RATE),
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_non_null(change_fault(&bad[i]));
@@ -169,6 +173,8 @@ static void changes_that_make_no_sense_are_named(void **state)
         of(CHANGE_DRAIN, 0, 0),
         of(CHANGE_OUT_AFTER, 0, OUT_AFTER_MIN_MS),
         of(CHANGE_OUT_AFTER, 0, OUT_AFTER_MAX_MS),
+        of(CHANGE_REPAIR_RATE, 0, REPAIR_RATE_MIN),
+        of(CHANGE_REPAIR_RATE, 0, REPAIR_RATE_MAX),
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_null(change_fault(&good[i]));

@@ -87,6 +87,37 @@ static void a_small_record_has_its_golden_bytes(void **state)
     record_free(r);
 }
 
+/* Records written before there was the setting have not its tag. */
+static void a_repair_rate_is_written_if_it_is_not_the_default(void **state)
+{
+    (void)state;
+    static const uint8_t tag[] = {8, 0, 4, 0, 0, 0, 0, 0, 1, 0};
+    struct record *r = golden_record();
+    struct record *back;
+    struct buf without = {0}, with = {0};
+    record_encode(r, &without);
+    r->repair_rate = REPAIR_RATE_MIN;
+    record_encode(r, &with);
+    assert_int_equal(with.size, without.size + sizeof tag);
+    assert_memory_equal(with.data + without.size, tag, sizeof tag);
+    assert_int_equal(decode_exactly(span_buf(&with), &back), ERR_OK);
+    assert_int_equal(back->repair_rate, REPAIR_RATE_MIN);
+    assert_decoded_well(span_buf(&with), back);
+    record_free(back);
+    assert_int_equal(decode_exactly(span_buf(&without), &back), ERR_OK);
+    assert_int_equal(back->repair_rate, REPAIR_RATE);
+    record_free(back);
+    struct enc e = enc_of(with.data + with.size - 4, 4);
+    enc_u32(&e, REPAIR_RATE); /* that has another encoding */
+    assert_int_equal(decode_exactly(span_buf(&with), &back), ERR_BAD_REQUEST);
+    e = enc_of(with.data + with.size - 4, 4);
+    enc_u32(&e, REPAIR_RATE_MAX + 1);
+    assert_int_equal(decode_exactly(span_buf(&with), &back), ERR_BAD_REQUEST);
+    record_free(r);
+    buf_free(&without);
+    buf_free(&with);
+}
+
 static void what_was_encoded_is_decoded(void **state)
 {
     (void)state;
@@ -409,6 +440,14 @@ static void break_out_after(struct record *r)
 {
     r->out_after_ms = 0;
 }
+static void break_slow_repair(struct record *r)
+{
+    r->repair_rate = REPAIR_RATE_MIN - 1;
+}
+static void break_fast_repair(struct record *r)
+{
+    r->repair_rate = REPAIR_RATE_MAX + 1;
+}
 static void break_rights(struct record *r)
 {
     r->keys[0].rights = 16;
@@ -450,6 +489,8 @@ static const struct {
     {break_level, "a member's binary is below the level"},
     {break_streak, "an out streak over its limit"},
     {break_out_after, "out-after is zero"},
+    {break_slow_repair, "the repair rate is out of range"},
+    {break_fast_repair, "the repair rate is out of range"},
     {break_rights, "a key's rights are none"},
     {break_no_rights, "a key's rights are none"},
     {break_client_key, "a client's key is zero"},
@@ -532,6 +573,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_record_has_its_golden_bytes),
+        cmocka_unit_test(a_repair_rate_is_written_if_it_is_not_the_default),
         cmocka_unit_test(what_was_encoded_is_decoded),
         cmocka_unit_test(the_largest_record_comes_back),
         cmocka_unit_test(a_truncated_record_is_refused_at_each_length),

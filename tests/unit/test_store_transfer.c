@@ -275,7 +275,9 @@ static void a_ring_row_must_be_a_record(void **state)
 static void all_rows_make_it_done(void **state)
 {
     struct rig *r = *state;
+    assert_int_equal(transfer_total(r->t), 0);
     take_blob(r);
+    uint64_t total = transfer_total(r->t);
     unsigned answers = 0;
     while (transfer_phase(r->t) == TRANSFER_ROWS) {
         struct transfer_ask a = ask(r, 0);
@@ -285,6 +287,8 @@ static void all_rows_make_it_done(void **state)
         answers++;
     }
     assert_in_range(answers, 2, 24);
+    /* Keys and heads of rows are not estimated: much, of 50 bytes. */
+    assert_in_range(transfer_bytes(r->t), total, total * 5 / 4);
     assert_int_equal(transfer_phase(r->t), TRANSFER_DONE);
     assert_true(is_quiet(r, 10 * PATIENCE));
     struct streams *s = transfer_take_streams(r->t);
@@ -345,9 +349,15 @@ static void a_refusal_is_followed_by_the_next_a_little_later(void **state)
     take_blob(r);
     transfer_invited(r->t, other, 2);
     struct transfer_ask a = ask(r, 0);
+    assert_null(strstr(transfer_reason(r->t), "in vain"));
     transfer_refused(r->t, a.to, 0);
     assert_true(is_quiet(r, PATIENCE / 8 - 1));
     assert_false(replica_equal(ask(r, PATIENCE / 8).to, a.to));
+    assert_non_null(strstr(transfer_reason(r->t), "asked 1 times in vain"));
+    a = ask(r, PATIENCE / 8 + PATIENCE); /* silence counts too */
+    assert_non_null(strstr(transfer_reason(r->t), "asked 2 times in vain"));
+    assert_true(give(r, &a, 2 * PATIENCE));
+    assert_null(strstr(transfer_reason(r->t), "in vain"));
 }
 
 static void it_goes_on_where_a_restart_found_it(void **state)

@@ -610,6 +610,31 @@ static void status_comes_back(void **state)
     assert_false(g.replicas[1].is_voter);
     assert_true(span_equal(g.reason, span_str("needs 1 more node")));
     assert_false(status_next_group(&groups, &g));
+    struct dec transfers = dec_of(span_buf(&b));
+    struct status_transfer t;
+    assert_true(status_next_transfer(&transfers, &t));
+    assert_int_equal(t.group, 6);
+    assert_int_equal(t.state, TRANSFER_STATE_SEGMENTS);
+    assert_int_equal(t.total, 10000);
+    assert_true(span_equal(t.reason, span_str("segments")));
+    assert_false(status_next_transfer(&transfers, &t));
+    buf_free(&b);
+}
+
+static void a_transfer_in_a_state_that_is_none_is_refused(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct status s = golden_status();
+    struct status_transfer t = {.group = 1, .state = TRANSFER_STATE_WAITING};
+    status_write(&b, &s);
+    size_t state_at = b.size + 6 + 4 + 8;
+    status_write_transfer(&b, &t);
+    assert_int_equal(status_read(span_buf(&b), &s), ERR_OK);
+    b.data[state_at] = 0;
+    assert_int_equal(status_read(span_buf(&b), &s), ERR_BAD_REQUEST);
+    b.data[state_at] = TRANSFER_STATE_SWITCHING + 1;
+    assert_int_equal(status_read(span_buf(&b), &s), ERR_BAD_REQUEST);
     buf_free(&b);
 }
 
@@ -688,6 +713,7 @@ int main(void)
         cmocka_unit_test(swim_packet_over_its_limit_is_refused),
         cmocka_unit_test(lanes_and_kinds_name_each_other),
         cmocka_unit_test(status_comes_back),
+        cmocka_unit_test(a_transfer_in_a_state_that_is_none_is_refused),
         cmocka_unit_test(unknown_tags_of_a_status_are_skipped),
         cmocka_unit_test(surplus_at_the_end_of_a_value_is_left_unread),
         cmocka_unit_test(status_has_exactly_one_self),

@@ -355,11 +355,12 @@ void node_install_turn(struct node *n)
         struct install *in = n->installs[i];
         if (in == NULL)
             continue;
-        /* No more waits for the disk than one commit takes of what is lazy
-         * (T20): so much at a time, few large ones too, is what its syncs are
-         * worth, and appends wait behind it for no longer. */
+        /* A node that is full asks for nothing: a commit that finds no room
+         * would end it. No more waits for the disk than one commit takes of
+         * what is lazy (T20): so much at a time, few large ones too, is what
+         * its syncs are worth, and appends wait behind it for no longer. */
         bool may_ask = asking < INSTALLS_MAX && n->repair_budget > 0 &&
-                       n->install_bytes < COMMIT_B_BYTES;
+                       n->install_bytes < COMMIT_B_BYTES && !n->is_full;
         enum transfer_phase phase = transfer_phase(in->transfer);
         asking += phase == TRANSFER_BLOB || phase == TRANSFER_ROWS;
         advance(n, in, may_ask);
@@ -410,10 +411,19 @@ void node_install_tick(struct node *n)
     }
 }
 
+static const char *reason(const struct node *n, const struct install *in)
+{
+    enum transfer_phase phase = transfer_phase(in->transfer);
+    bool is_asking = phase == TRANSFER_BLOB || phase == TRANSFER_ROWS;
+    return n->is_full && is_asking
+               ? "this node is nearly full: free space on it"
+               : transfer_reason(in->transfer);
+}
+
 const char *node_install_reason(const struct node *n, uint32_t group)
 {
     const struct install *in = n->installs[group];
-    return in == NULL ? "" : transfer_reason(in->transfer);
+    return in == NULL ? "" : reason(n, in);
 }
 
 static enum status_transfer_state state_of(const struct install *in,
@@ -452,7 +462,7 @@ void node_install_status(const struct node *n, struct buf *out)
             .total = transfer_total(in->transfer),
             .rate = in->rate != 0 ? in->rate : rate_of(n, in),
             .idle_ms = n->now_ms - min_u64(n->now_ms, in->moved_ms),
-            .reason = span_str(transfer_reason(in->transfer)),
+            .reason = span_str(reason(n, in)),
         };
         status_write_transfer(out, &t);
     }

@@ -1,25 +1,11 @@
 /* check.c - see check.h. */
 #include "net/check.h"
 
-static void put_position(struct enc *e, struct position p)
-{
-    enc_u64(e, p.index);
-    enc_u16(e, p.ordinal);
-}
-
-static struct position get_position(struct dec *d)
-{
-    struct position p;
-    p.index = dec_u64(d);
-    p.ordinal = dec_u16(d);
-    return p;
-}
-
 void check_put_cursor(struct enc *e, const struct scrub_cursor *c)
 {
     enc_u8(e, (uint8_t)c->phase);
     enc_u64(e, c->index);
-    put_position(e, c->row.stream);
+    enc_position(e, c->row.stream);
     enc_u64(e, c->row.seq);
 }
 
@@ -30,7 +16,7 @@ void check_get_cursor(struct dec *d, struct scrub_cursor *out)
         dec_fail(d);
     out->phase = d->is_bad ? SCRUB_STATE : (enum scrub_phase)phase;
     out->index = dec_u64(d);
-    out->row.stream = get_position(d);
+    out->row.stream = dec_position(d);
     out->row.seq = dec_u64(d);
 }
 
@@ -38,12 +24,12 @@ void check_get_cursor(struct dec *d, struct scrub_cursor *out)
 
 static void put_damage(struct enc *e, const struct scrub_damage *damage)
 {
-    put_position(e, damage->stream);
+    enc_position(e, damage->stream);
     enc_u64(e, damage->first_seq);
     enc_u16(e, damage->count);
     enc_u16(e, damage->bad_count);
     enc_u64(e, damage->bad_seq);
-    put_position(e, damage->at);
+    enc_position(e, damage->at);
 }
 
 static void put_answer(struct enc *e, const struct check_answer *a)
@@ -77,12 +63,12 @@ void check_write(struct buf *out, const struct check_answer *a)
 
 static void get_damage(struct dec *d, struct scrub_damage *out)
 {
-    out->stream = get_position(d);
+    out->stream = dec_position(d);
     out->first_seq = dec_u64(d);
     out->count = dec_u16(d);
     out->bad_count = dec_u16(d);
     out->bad_seq = dec_u64(d);
-    out->at = get_position(d);
+    out->at = dec_position(d);
     uint64_t behind = out->bad_seq - out->first_seq;
     if (out->first_seq > UINT64_MAX - out->count || out->bad_count == 0 ||
         out->bad_seq < out->first_seq || behind >= out->count ||

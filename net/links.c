@@ -55,6 +55,7 @@ static void disconnect(struct link *k)
     socket_close(k->socket);
     k->socket = NULL;
     k->watch = NULL;
+    k->is_up = k->is_lost = false; /* news of the old socket */
 }
 
 void links_close(struct links *l)

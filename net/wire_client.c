@@ -32,20 +32,6 @@ enum segment_flag {
 
 /* ---- small fields ------------------------------------------------------ */
 
-static void put_position(struct enc *e, struct position p)
-{
-    enc_u64(e, p.index);
-    enc_u16(e, p.ordinal);
-}
-
-static struct position get_position(struct dec *d)
-{
-    struct position p;
-    p.index = dec_u64(d);
-    p.ordinal = dec_u16(d);
-    return p;
-}
-
 static bool get_bool(struct dec *d)
 {
     uint8_t v = dec_u8(d);
@@ -130,7 +116,7 @@ static void get_member(struct dec *d, struct member *m)
 static void put_read(struct enc *e, const struct request *r)
 {
     enc_u32(e, r->group);
-    put_position(e, r->stream);
+    enc_position(e, r->stream);
     enc_u64(e, r->from_seq);
     enc_u64(e, r->end_seq);
     enc_u32(e, r->count_max);
@@ -141,7 +127,7 @@ static void put_read(struct enc *e, const struct request *r)
 static void get_read(struct dec *d, struct request *r)
 {
     r->group = get_group(d);
-    r->stream = get_position(d);
+    r->stream = dec_position(d);
     r->from_seq = dec_u64(d);
     r->end_seq = dec_u64(d);
     r->count_max = dec_u32(d);
@@ -190,7 +176,7 @@ static void put_request(struct enc *e, const struct request *r)
         return;
     case OP_INFO:
         enc_u32(e, r->group);
-        put_position(e, r->stream);
+        enc_position(e, r->stream);
         return;
     case OP_READ:
         put_read(e, r);
@@ -290,7 +276,7 @@ enum err wire_request_read(const struct wire_in *in, struct request *out)
         break;
     case OP_INFO:
         out->group = get_group(&d);
-        out->stream = get_position(&d);
+        out->stream = dec_position(&d);
         break;
     case OP_READ:
         get_read(&d, out);
@@ -412,7 +398,7 @@ static void put_verdict(struct enc *e, const struct verdict *v)
     enc_u8(e, (uint8_t)v->err);
     enc_u8(e, flags);
     if (flags & VERDICT_ID)
-        put_position(e, v->id);
+        enc_position(e, v->id);
     if (flags & VERDICT_SEQ)
         enc_u64(e, v->seq);
     if (flags & VERDICT_PRODUCER) {
@@ -445,7 +431,7 @@ bool wire_verdict_next(struct dec *d, struct verdict *out)
         out->err = (enum err)err;
     out->is_duplicate = (flags & VERDICT_DUPLICATE) != 0;
     if (flags & VERDICT_ID)
-        out->id = get_position(d);
+        out->id = dec_position(d);
     if (flags & VERDICT_SEQ)
         out->seq = dec_u64(d);
     if (flags & VERDICT_PRODUCER) {
@@ -461,7 +447,7 @@ bool wire_verdict_next(struct dec *d, struct verdict *out)
 
 static void put_stream(struct enc *e, const struct stream_info *s)
 {
-    put_position(e, s->id);
+    enc_position(e, s->id);
     enc_string(e, s->name);
     enc_u64(e, s->first_seq);
     enc_u64(e, s->next_seq);
@@ -483,7 +469,7 @@ bool wire_stream_next(struct dec *d, struct stream_info *out)
 {
     if (dec_left(d) == 0)
         return false;
-    out->id = get_position(d);
+    out->id = dec_position(d);
     out->name = get_string(d, STREAM_NAME_MAX);
     out->first_seq = dec_u64(d);
     out->next_seq = dec_u64(d);

@@ -159,8 +159,7 @@ static void put_invite(struct enc *e, const struct frame_invite *invite)
 
 static void put_cursor(struct enc *e, struct row_cursor cursor)
 {
-    enc_u64(e, cursor.stream.index);
-    enc_u16(e, cursor.stream.ordinal);
+    enc_position(e, cursor.stream);
     enc_u64(e, cursor.seq);
 }
 

@@ -635,6 +635,8 @@ void node_check(const struct node *n)
     size_t hard = 0, log = 0;
     for (uint32_t i = 0; i < n->group_count; i++) {
         const struct group *g = n->groups[i];
+        if (n->installs[i] != NULL)
+            transfer_check(n->installs[i]->transfer);
         if (g == NULL)
             continue;
         raft_check(g->raft);

@@ -162,14 +162,6 @@ static void piece_read(struct node *n, const struct reading *r,
 
 /* ---- scans ------------------------------------------------------------- */
 
-/* The copy's replica, if it is still the one. */
-static struct group *same_group(const struct node *n, uint32_t group,
-                                uint32_t incarnation)
-{
-    struct group *g = node_group(n, group);
-    return g != NULL && g->incarnation == incarnation ? g : NULL;
-}
-
 void node_check_scan(struct node *n, const struct group *g)
 {
     for (size_t i = 0; i < n->scans.count; i++) {
@@ -211,7 +203,7 @@ void node_check_turn(struct node *n)
     if (n->scans.count == 0)
         return;
     struct scan *s = node_queue_at(&n->scans, 0);
-    const struct group *g = same_group(n, s->group, s->incarnation);
+    const struct group *g = node_group_same(n, s->group, s->incarnation);
     if (s->is_reading)
         return;
     if (g == NULL) {
@@ -235,7 +227,7 @@ void node_scrub_done(struct node *n, uint64_t ticket,
     ASSERT(is_there && r.kind == READING_SCRUB);
     if (node_reading_is_bad(n, result->err))
         return;
-    struct group *g = same_group(n, r.group, r.incarnation);
+    struct group *g = node_group_same(n, r.group, r.incarnation);
     for (uint32_t i = 0; g != NULL && i < result->damage_count; i++)
         node_mend_add(n, g, &result->damages[i]);
     if (r.is_ours)

@@ -8,6 +8,9 @@
 /* Answers under way for others. */
 #define GIVING_READS_MAX 64u
 #define GIVING_IDLE_MS   30000u
+/* A blob whose next piece was asked for within this time is not dropped for
+ * another's: else more askers than GIVINGS_MAX take turns at beginning anew. */
+#define GIVING_BUSY_MS 10000u
 
 /* ---- who asks ---------------------------------------------------------- */
 
@@ -72,18 +75,28 @@ static void drop_giving(struct node *n, struct giving *g)
     node_queue_pop_back(&n->givings);
 }
 
-/* The least recently used one goes if there are too many. */
+static bool is_busy(const struct node *n, const struct giving *g)
+{
+    return !g->is_through &&
+           !node_has_timed_out(n->now_ms, g->used_ms, GIVING_BUSY_MS);
+}
+
+/* If there are too many, the least recently used one goes that nobody is in
+ * the middle of. NULL: there is none, and who asks asks again later. */
 static struct giving *new_giving(struct node *n)
 {
-    if (n->givings.count >= GIVINGS_MAX) {
-        struct giving *oldest = node_queue_at(&n->givings, 0);
-        for (size_t i = 1; i < n->givings.count; i++) {
-            struct giving *at = node_queue_at(&n->givings, i);
-            if (at->used_ms < oldest->used_ms)
-                oldest = at;
-        }
-        drop_giving(n, oldest);
+    if (n->givings.count < GIVINGS_MAX)
+        return node_queue_push(&n->givings);
+    struct giving *oldest = NULL;
+    for (size_t i = 0; i < n->givings.count; i++) {
+        struct giving *at = node_queue_at(&n->givings, i);
+        if (!is_busy(n, at) &&
+            (oldest == NULL || at->used_ms < oldest->used_ms))
+            oldest = at;
     }
+    if (oldest == NULL)
+        return NULL;
+    drop_giving(n, oldest);
     return node_queue_push(&n->givings);
 }
 
@@ -110,6 +123,7 @@ static void send_piece(struct node *n, const struct group *g, struct giving *at,
         .offset = offset,
     };
     f.bytes = span_of(d.data, d.at);
+    at->is_through = offset + d.at == at->images.size;
     node_peer_transfer(n, p, &f);
 }
 
@@ -129,6 +143,8 @@ void node_give_blob(struct node *n, struct peer *p, const struct frame *f)
     if (at != NULL)
         drop_giving(n, at);
     struct reading *r = order(n, g, READING_BLOB, to);
+    r->blob_index = f->transfer.index;
+    r->blob_offset = f->transfer.offset;
     struct node_effect *e = node_push(n, NODE_DO_READ_BLOB);
     e->ticket = r->ticket;
     e->blob = (struct blob_ticket){g->id, g->incarnation, n->last_txn};
@@ -140,15 +156,23 @@ void node_blob_done(struct node *n, uint64_t ticket,
     struct reading r;
     bool is_there = node_reading_take(n, ticket, &r);
     ASSERT(is_there && r.kind == READING_BLOB);
-    struct group *g = node_group(n, r.group);
+    struct group *g = node_group_same(n, r.group, r.incarnation);
     if (node_reading_is_bad(n, result->err) || result->err != ERR_OK ||
-        g == NULL || g->incarnation != r.incarnation ||
-        result->images.size > BLOB_BYTES_MAX)
+        g == NULL)
         return;
+    if (result->images.size > BLOB_BYTES_MAX) {
+        node_log(n, NODE_ERROR,
+                 "group %u: its state has %zu bytes, and a transfer takes at "
+                 "most %u: no new replica can be made of it",
+                 g->id, result->images.size, (unsigned)BLOB_BYTES_MAX);
+        return;
+    }
     struct giving *at = find_giving(n, g, r.to);
     if (at != NULL)
         drop_giving(n, at);
     at = new_giving(n);
+    if (at == NULL)
+        return;
     at->group = r.group;
     at->incarnation = r.incarnation;
     at->to = r.to;
@@ -156,7 +180,11 @@ void node_blob_done(struct node *n, uint64_t ticket,
         (struct transfer_head){result->index, result->term, result->digest,
                                result->epoch, result->config};
     buf_append(&at->images, result->images.data, result->images.size);
-    send_piece(n, g, at, 0);
+    /* It may have been dropped in the middle: if nothing was applied since,
+     * the rest of it is what was asked for. */
+    bool is_rest =
+        r.blob_index == result->index && r.blob_offset < result->images.size;
+    send_piece(n, g, at, is_rest ? r.blob_offset : 0);
 }
 
 void node_give_tick(struct node *n)
@@ -225,10 +253,9 @@ void node_rows_done(struct node *n, uint64_t ticket,
     struct reading r;
     bool is_there = node_reading_take(n, ticket, &r);
     ASSERT(is_there && r.kind == READING_ROWS);
-    struct group *g = node_group(n, r.group);
+    struct group *g = node_group_same(n, r.group, r.incarnation);
     struct peer *p = node_peer(n, r.to.node);
-    bool is_same = g != NULL && g->incarnation == r.incarnation && p != NULL;
-    if (!node_reading_is_bad(n, result->err) && is_same) {
+    if (!node_reading_is_bad(n, result->err) && g != NULL && p != NULL) {
         if (result->err == ERR_CORRUPT) {
             node_log(n, NODE_ERROR,
                      "group %u: a payload is damaged here; who asked for it "

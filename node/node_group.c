@@ -11,6 +11,13 @@ struct group *node_group(const struct node *n, uint32_t id)
     return id < n->group_count ? n->groups[id] : NULL;
 }
 
+struct group *node_group_same(const struct node *n, uint32_t id,
+                              uint32_t incarnation)
+{
+    struct group *g = node_group(n, id);
+    return g != NULL && g->incarnation == incarnation ? g : NULL;
+}
+
 struct group *node_group_new(struct node *n, uint32_t id, uint32_t incarnation,
                              struct generation generation, uint64_t added,
                              const struct raft_stored *stored)

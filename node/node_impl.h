@@ -220,6 +220,8 @@ struct reading {
     struct rows_ticket rows;
     /* log, blob, rows */
     struct replica to;
+    uint64_t blob_index;  /* what the asker has the beginning of */
+    uint32_t blob_offset; /* and how much of it */
     struct log_ticket log;
     struct raft_term_run *runs;
 };
@@ -253,6 +255,7 @@ struct giving {
     struct transfer_head head;
     struct buf images;
     uint64_t used_ms;
+    bool is_through; /* its last piece was sent */
 };
 
 /* ---- scrub and repair -------------------------------------------------- */
@@ -405,6 +408,8 @@ struct node {
     uint64_t install_bytes; /* pulled rows that wait for the disk */
     uint64_t repair_ms;
     uint64_t repair_due_ms; /* there is some again; UINT64_MAX: none waits */
+    uint64_t vain_due_ms;   /* an install that asks in vain may ask again */
+    uint32_t vain_next;     /* from this group on */
 
     struct store_space space;
     bool is_full;
@@ -439,6 +444,10 @@ struct group *node_group_new(struct node *n, uint32_t id, uint32_t incarnation,
                              const struct raft_stored *stored);
 void node_group_free(struct node *n, struct group *g);
 struct group *node_group(const struct node *n, uint32_t id);
+/* If it is this replica of it still: what was ordered of a former one, whose
+ * rows may have been swept since, is nobody's. */
+struct group *node_group_same(const struct node *n, uint32_t id,
+                              uint32_t incarnation);
 /* Everything a group has to do in a turn. */
 void node_group_turn(struct node *n, struct group *g);
 void node_group_stored(struct node *n, struct group *g, uint64_t stored);

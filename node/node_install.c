@@ -39,7 +39,7 @@ static struct install *install_new(struct node *n, uint32_t id,
     return in;
 }
 
-static void install_free(struct node *n, struct install *in)
+void node_install_dropped(struct node *n, struct install *in)
 {
     n->installs[in->id] = NULL;
     transfer_free(in->transfer);
@@ -50,7 +50,7 @@ void node_install_free(struct node *n)
 {
     for (uint32_t i = 0; i < GROUPS_MAX; i++)
         if (n->installs[i] != NULL)
-            install_free(n, n->installs[i]);
+            node_install_dropped(n, n->installs[i]);
 }
 
 static struct extra *store(struct node *n, struct install *in,
@@ -97,7 +97,7 @@ static void begin_anew(struct node *n, struct install *in)
     x->command.is_installing = true;
     struct sweep *s = node_queue_push(&n->sweeps);
     *s = (struct sweep){in->id, in->incarnation};
-    install_free(n, in);
+    node_install_dropped(n, in);
 }
 
 enum err node_install_start(struct node *n)
@@ -272,7 +272,7 @@ static void become_group(struct node *n, struct install *in)
              in->id, (unsigned long long)in->self.added,
              (unsigned long long)head->index,
              (unsigned long long)(transfer_bytes(in->transfer) / KIB));
-    install_free(n, in);
+    node_install_dropped(n, in);
     node_walk_rank(n, g);
     node_dirty(n, g);
 }
@@ -297,23 +297,26 @@ void node_install_stored(struct node *n, const struct extra *x)
 
 /* ---- questions --------------------------------------------------------- */
 
-static void ask(struct node *n, struct install *in)
+/* Has it asked? */
+static bool ask(struct node *n, struct install *in)
 {
     struct transfer_ask a;
     if (!transfer_next(in->transfer, n->now_ms, &a))
-        return;
+        return false;
     struct peer *p = node_peer(n, a.to.node);
     if (p == NULL)
-        return; /* it has left: patience runs out, another is asked */
+        return true; /* it has left: patience runs out, another is asked */
     struct frame f = {
         .kind = a.is_blob ? FRAME_BLOB_ASK : FRAME_ROWS_ASK,
         .group = {in->id, in->generation, in->self.added, a.to.added, 0},
         .transfer = {.index = a.index, .offset = a.offset, .cursor = a.cursor},
     };
     node_peer_frame(n, p, &f);
+    return true;
 }
 
-static void advance(struct node *n, struct install *in, bool may_ask)
+/* What it does by itself; questions wait for its turn. */
+static void advance(struct node *n, struct install *in)
 {
     switch (transfer_phase(in->transfer)) {
     case TRANSFER_STORE:
@@ -322,8 +325,6 @@ static void advance(struct node *n, struct install *in, bool may_ask)
         return;
     case TRANSFER_BLOB:
     case TRANSFER_ROWS:
-        if (may_ask)
-            ask(n, in);
         return;
     case TRANSFER_DONE:
         if (in->storing == 0 && !in->is_switching) {
@@ -345,6 +346,32 @@ static void earn(struct node *n)
         n->repair_budget = (int64_t)(rate / 4);
 }
 
+/* A node that is full asks for nothing: a commit that finds no room would end
+ * it. No more waits for the disk than one commit takes of what is lazy (T20):
+ * so much at a time, few large ones too, is what its syncs are worth, and
+ * appends wait behind it for no longer. */
+static bool may_ask(const struct node *n)
+{
+    return n->repair_budget > 0 && n->install_bytes < COMMIT_B_BYTES &&
+           !n->is_full;
+}
+
+/* Those that ask in vain hold no turn: one of them asks at a time, in turn. */
+static void ask_in_vain(struct node *n)
+{
+    if (n->now_ms < n->vain_due_ms)
+        return;
+    for (uint32_t k = 0; k < n->group_count && may_ask(n); k++) {
+        uint32_t i = (n->vain_next + k) % n->group_count;
+        struct install *in = n->installs[i];
+        if (in == NULL || transfer_takes_turn(in->transfer) || !ask(n, in))
+            continue;
+        n->vain_next = i + 1;
+        n->vain_due_ms = n->now_ms + n->cfg.timing.election_ms / 4;
+        return;
+    }
+}
+
 /* The first INSTALLS_MAX ask; the others wait for their turn. */
 void node_install_turn(struct node *n)
 {
@@ -355,16 +382,13 @@ void node_install_turn(struct node *n)
         struct install *in = n->installs[i];
         if (in == NULL)
             continue;
-        /* A node that is full asks for nothing: a commit that finds no room
-         * would end it. No more waits for the disk than one commit takes of
-         * what is lazy (T20): so much at a time, few large ones too, is what
-         * its syncs are worth, and appends wait behind it for no longer. */
-        bool may_ask = asking < INSTALLS_MAX && n->repair_budget > 0 &&
-                       n->install_bytes < COMMIT_B_BYTES && !n->is_full;
-        enum transfer_phase phase = transfer_phase(in->transfer);
-        asking += phase == TRANSFER_BLOB || phase == TRANSFER_ROWS;
-        advance(n, in, may_ask);
+        bool takes_turn = transfer_takes_turn(in->transfer);
+        if (takes_turn && asking < INSTALLS_MAX && may_ask(n))
+            (void)ask(n, in);
+        asking += takes_turn;
+        advance(n, in);
     }
+    ask_in_vain(n);
     bool is_wanted = asking > 0 || n->scans.count > 0 || n->mends.count > 0;
     if (is_wanted && n->repair_budget <= 0)
         n->repair_due_ms =
@@ -450,9 +474,8 @@ void node_install_status(const struct node *n, struct buf *out)
         const struct install *in = n->installs[i];
         if (in == NULL)
             continue;
-        enum transfer_phase phase = transfer_phase(in->transfer);
         bool has_turn = asking < INSTALLS_MAX;
-        asking += phase == TRANSFER_BLOB || phase == TRANSFER_ROWS;
+        asking += transfer_takes_turn(in->transfer);
         struct status_transfer t = {
             .group = i,
             .added = in->self.added,
@@ -466,11 +489,4 @@ void node_install_status(const struct node *n, struct buf *out)
         };
         status_write_transfer(out, &t);
     }
-}
-
-/* ---- going ------------------------------------------------------------- */
-
-void node_install_dropped(struct node *n, struct install *in)
-{
-    install_free(n, in);
 }

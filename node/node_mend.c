@@ -20,18 +20,13 @@
 
 /* ---- the list ---------------------------------------------------------- */
 
-static bool is_same_row(struct row_cursor a, struct row_cursor b)
-{
-    return position_equal(a.stream, b.stream) && a.seq == b.seq;
-}
-
 static struct mend *find(const struct node *n, uint32_t group,
                          uint32_t incarnation, struct row_cursor row)
 {
     for (size_t i = 0; i < n->mends.count; i++) {
         struct mend *m = node_queue_at(&n->mends, i);
         if (m->group == group && m->incarnation == incarnation &&
-            is_same_row(m->row, row))
+            row_cursor_equal(m->row, row))
             return m;
     }
     return NULL;
@@ -124,8 +119,8 @@ static void ask(struct node *n, const struct group *g, struct mend *m)
 /* False: it is over with this one. */
 static bool advance(struct node *n, struct mend *m, uint32_t *asked)
 {
-    const struct group *g = node_group(n, m->group);
-    if (g == NULL || g->incarnation != m->incarnation)
+    const struct group *g = node_group_same(n, m->group, m->incarnation);
+    if (g == NULL)
         return false;
     bool is_due = n->now_ms >= m->try_ms;
     if (m->is_asked && is_due)

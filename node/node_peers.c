@@ -681,6 +681,7 @@ static void boot_seen(struct node *n, struct peer *p,
         clear_sent(p);
     }
     node_boots_seen(n, p, h);
+    p->said_client[0] = 0; /* a former life's address */
     p->in_boot = h->boot;
     p->in_number = 0;
     p->missing_first = p->missing_last = 0;

@@ -692,9 +692,8 @@ static void segments_read(struct node *n, const struct reading *r,
                           const struct segments_result *result,
                           uint64_t payload)
 {
-    struct group *g = node_group(n, r->group);
-    bool is_same = g != NULL && g->incarnation == r->incarnation;
-    if (!is_same) { /* its rows may have been swept meanwhile */
+    struct group *g = node_group_same(n, r->group, r->incarnation);
+    if (g == NULL) { /* its rows may have been swept meanwhile */
         node_refuse(n, r->connection, r->number, OP_READ, ERR_NOT_HERE, nobody,
                     "the replica has gone");
     } else if (result->err == ERR_OK) {

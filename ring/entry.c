@@ -122,20 +122,6 @@ static void put_header(struct enc *e, const struct entry_header *h)
     enc_u16(e, h->command_count);
 }
 
-static void put_position(struct enc *e, struct position p)
-{
-    enc_u64(e, p.index);
-    enc_u16(e, p.ordinal);
-}
-
-static struct position get_position(struct dec *d)
-{
-    struct position p;
-    p.index = dec_u64(d);
-    p.ordinal = dec_u16(d);
-    return p;
-}
-
 static struct entry_header header_of(enum entry_kind kind,
                                      struct entry_stamp stamp)
 {
@@ -174,8 +160,8 @@ static void put_append(struct enc *e, const struct command *c,
     flags |= c->key_hash != 0 ? FLAG_KEY : 0u;
     enc_u8(e, (uint8_t)flags);
     if (!is_continuing) {
-        put_position(e, c->stream);
-        put_position(e, c->producer);
+        enc_position(e, c->stream);
+        enc_position(e, c->producer);
         enc_u32(e, c->producer_epoch);
         enc_u64(e, c->number);
     }
@@ -202,7 +188,7 @@ static void put_command(struct enc *e, const struct command *c,
         put_append(e, c, is_continuing);
         return;
     case COMMAND_OPEN_PRODUCER:
-        put_position(e, c->stream);
+        enc_position(e, c->stream);
         enc_u8(e, c->is_unnamed);
         enc_string(e, c->name);
         return;
@@ -340,8 +326,8 @@ static void get_append(struct dec *d, const struct command *previous,
         out->producer_epoch = previous->producer_epoch;
         out->number = previous->number + 1;
     } else {
-        out->stream = get_position(d);
-        out->producer = get_position(d);
+        out->stream = dec_position(d);
+        out->producer = dec_position(d);
         out->producer_epoch = dec_u32(d);
         out->number = dec_u64(d);
     }
@@ -377,7 +363,7 @@ bool command_read(struct dec *d, const struct command *previous,
         get_append(d, previous, out);
         break;
     case COMMAND_OPEN_PRODUCER:
-        out->stream = get_position(d);
+        out->stream = dec_position(d);
         is_unnamed = dec_u8(d);
         out->is_unnamed = is_unnamed == 1;
         out->name = dec_string(d);

@@ -65,6 +65,18 @@ struct position {
     uint64_t index;
     uint16_t ordinal;
 };
+static inline void enc_position(struct enc *e, struct position p)
+{
+    enc_u64(e, p.index);
+    enc_u16(e, p.ordinal);
+}
+static inline struct position dec_position(struct dec *d)
+{
+    struct position p;
+    p.index = dec_u64(d);
+    p.ordinal = dec_u16(d);
+    return p;
+}
 static inline bool position_equal(struct position a, struct position b)
 {
     return a.index == b.index && a.ordinal == b.ordinal;

@@ -217,10 +217,8 @@ void producer_row_write(const struct producer *p, struct buf *value)
         (p->is_unnamed ? FLAG_UNNAMED : 0u) | (p->is_closed ? FLAG_CLOSED : 0u);
     enc_u8(&e, ROW_VERSION);
     enc_u8(&e, (uint8_t)flags);
-    enc_u64(&e, p->stream.index);
-    enc_u16(&e, p->stream.ordinal);
-    enc_u64(&e, p->used.index);
-    enc_u16(&e, p->used.ordinal);
+    enc_position(&e, p->stream);
+    enc_position(&e, p->used);
     enc_u64(&e, p->used_ms);
     enc_u32(&e, p->epoch);
     enc_u64(&e, p->next_number);

@@ -111,6 +111,11 @@ struct row_cursor {
     uint64_t seq;
 };
 
+static inline bool row_cursor_equal(struct row_cursor a, struct row_cursor b)
+{
+    return position_equal(a.stream, b.stream) && a.seq == b.seq;
+}
+
 /* ---- runs on their way to another replica ------------------------------ */
 
 /* Rows of the index in key order, with the payload of the runs that they

@@ -1,6 +1,9 @@
 /* transfer.c - see transfer.h. */
 #include "ring/transfer.h"
 
+/* In a row: then its turn is others'. */
+#define FAILURES_MAX 3u
+
 /* A stream, and where its index must end as of the blob. */
 struct target {
     struct position id;
@@ -70,6 +73,8 @@ void transfer_free(struct transfer *t)
 
 void transfer_invited(struct transfer *t, struct replica by, uint64_t pin)
 {
+    if (!replica_equal(by, t->inviter))
+        t->failures = 0; /* another to ask */
     t->inviter = by;
     t->pin = pin;
 }
@@ -212,7 +217,6 @@ static bool hear(struct transfer *t, struct replica from)
     if (!t->is_out || !replica_equal(from, t->asked))
         return false;
     t->is_out = false;
-    t->failures = 0;
     return true;
 }
 
@@ -238,6 +242,7 @@ bool transfer_blob(struct transfer *t, struct replica from,
     }
     buf_append(&t->images, p->images.data, p->images.size);
     t->bytes += p->images.size;
+    t->failures = 0;
     if (t->images.size < t->total) {
         if (p->images.size == 0)
             forget_blob(t);
@@ -245,6 +250,7 @@ bool transfer_blob(struct transfer *t, struct replica from,
     }
     if (!load_images(t) || !is_state_right(t)) {
         forget_blob(t);
+        t->failures++;
         t->wait_until_ms = now_ms + t->cfg.patience_ms;
         return false;
     }
@@ -293,16 +299,11 @@ static bool advance(struct transfer *t, struct span rows,
     return dec_done(&it.d) && count > 0 && it.payload_bytes == payload_bytes;
 }
 
-static bool is_cursor_equal(struct row_cursor a, struct row_cursor b)
-{
-    return position_equal(a.stream, b.stream) && a.seq == b.seq;
-}
-
 bool transfer_rows(struct transfer *t, struct replica from,
                    struct row_cursor asked, struct span rows,
                    uint32_t payload_bytes, uint64_t now_ms)
 {
-    if (t->phase != TRANSFER_ROWS || !is_cursor_equal(asked, t->cursor) ||
+    if (t->phase != TRANSFER_ROWS || !row_cursor_equal(asked, t->cursor) ||
         !hear(t, from))
         return false;
     struct row_cursor cursor = t->cursor;
@@ -316,6 +317,7 @@ bool transfer_rows(struct transfer *t, struct replica from,
         return false;
     }
     t->bytes += rows.size + payload_bytes;
+    t->failures = 0;
     return true;
 }
 
@@ -323,11 +325,10 @@ bool transfer_rows(struct transfer *t, struct replica from,
 
 void transfer_refused(struct transfer *t, struct replica from, uint64_t now_ms)
 {
-    uint32_t failures = t->failures;
     if (!hear(t, from))
         return;
     t->source++;
-    t->failures = failures + 1;
+    t->failures++;
     t->wait_until_ms = now_ms + t->cfg.patience_ms / 8;
 }
 
@@ -351,10 +352,22 @@ static bool find_source(const struct transfer *t, struct replica *out)
     return true;
 }
 
+static bool is_asking(const struct transfer *t)
+{
+    return t->phase == TRANSFER_BLOB || t->phase == TRANSFER_ROWS;
+}
+
+bool transfer_takes_turn(const struct transfer *t)
+{
+    struct replica source;
+    return is_asking(t) && t->failures < FAILURES_MAX &&
+           find_source(t, &source);
+}
+
 bool transfer_next(struct transfer *t, uint64_t now_ms,
                    struct transfer_ask *out)
 {
-    if (t->phase != TRANSFER_BLOB && t->phase != TRANSFER_ROWS)
+    if (!is_asking(t))
         return false;
     if (t->is_out && now_ms >= t->asked_ms + t->cfg.patience_ms) {
         t->is_out = false;
@@ -373,13 +386,6 @@ bool transfer_next(struct transfer *t, uint64_t now_ms,
         out->cursor = t->cursor;
     }
     return true;
-}
-
-uint64_t transfer_deadline(const struct transfer *t)
-{
-    if (t->phase != TRANSFER_BLOB && t->phase != TRANSFER_ROWS)
-        return UINT64_MAX;
-    return t->is_out ? t->asked_ms + t->cfg.patience_ms : t->wait_until_ms;
 }
 
 /* ---- queries ----------------------------------------------------------- */

@@ -89,8 +89,6 @@ NODISCARD enum err transfer_load_end(struct transfer *t,
 /* The next question, if one is due; it is out from now on. */
 bool transfer_next(struct transfer *t, uint64_t now_ms,
                    struct transfer_ask *out);
-/* When to look again, at the latest. */
-uint64_t transfer_deadline(const struct transfer *t);
 /* True: the blob is whole and right; its images are the owner's to store. */
 bool transfer_blob(struct transfer *t, struct replica from,
                    const struct transfer_piece *piece, uint64_t now_ms);
@@ -116,6 +114,10 @@ uint64_t transfer_bytes(const struct transfer *t);
 uint64_t transfer_total(const struct transfer *t);
 /* Who was asked last; zero: nobody yet. */
 struct replica transfer_source(const struct transfer *t);
+/* Has it a question to ask that is likely to be answered? Not if it knows
+ * nobody to ask, or has asked in vain several times in a row: then others
+ * should have its turn. */
+bool transfer_takes_turn(const struct transfer *t);
 /* In words, for people: what is done, and how often in a row it was asked for
  * in vain; until the next call. */
 const char *transfer_reason(struct transfer *t);

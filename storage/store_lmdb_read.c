@@ -288,20 +288,28 @@ static struct store_source source_of(struct lmdb_reader *r)
 
 /* ---- reads ------------------------------------------------------------- */
 
+/* A view, its cursor over the index in place; OK: end it. */
+static enum err begin_at_index(struct lmdb_reader *r, uint64_t least_txn)
+{
+    enum err err = begin(r, least_txn);
+    if (err != ERR_OK)
+        return err;
+    err = store_lmdb_err(mdb_cursor_renew(r->txn, r->index));
+    if (err != ERR_OK)
+        end(r);
+    return err;
+}
+
 void store_lmdb_read_segments(struct store_reader *base,
                               const struct segments_ticket *t,
                               struct segments_result *out)
 {
     struct lmdb_reader *r = (struct lmdb_reader *)base;
-    *out = (struct segments_result){.err = begin(r, t->least_txn)};
+    *out = (struct segments_result){.err = begin_at_index(r, t->least_txn)};
     if (out->err != ERR_OK)
         return;
-    int rc = mdb_cursor_renew(r->txn, r->index);
     struct store_source source = source_of(r);
-    if (rc == 0)
-        store_read_segments_from(&source, t, out);
-    else
-        out->err = store_lmdb_err(rc);
+    store_read_segments_from(&source, t, out);
     end(r);
 }
 
@@ -378,15 +386,11 @@ void store_lmdb_read_rows(struct store_reader *base,
                           const struct rows_ticket *t, struct rows_result *out)
 {
     struct lmdb_reader *r = (struct lmdb_reader *)base;
-    *out = (struct rows_result){.err = begin(r, t->least_txn)};
+    *out = (struct rows_result){.err = begin_at_index(r, t->least_txn)};
     if (out->err != ERR_OK)
         return;
-    int rc = mdb_cursor_renew(r->txn, r->index);
     struct store_source source = source_of(r);
-    if (rc == 0)
-        store_read_rows_from(&source, t, out);
-    else
-        out->err = store_lmdb_err(rc);
+    store_read_rows_from(&source, t, out);
     end(r);
 }
 
@@ -394,14 +398,10 @@ void store_lmdb_scrub(struct store_reader *base, const struct scrub_ticket *t,
                       struct scrub_result *out)
 {
     struct lmdb_reader *r = (struct lmdb_reader *)base;
-    *out = (struct scrub_result){.err = begin(r, t->least_txn)};
+    *out = (struct scrub_result){.err = begin_at_index(r, t->least_txn)};
     if (out->err != ERR_OK)
         return;
-    int rc = mdb_cursor_renew(r->txn, r->index);
     struct store_source source = source_of(r);
-    if (rc == 0)
-        store_scrub_from(&source, t, out);
-    else
-        out->err = store_lmdb_err(rc);
+    store_scrub_from(&source, t, out);
     end(r);
 }

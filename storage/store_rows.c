@@ -204,8 +204,7 @@ void store_put_config(struct enc *e, const struct config *c)
 
 void store_put_install(struct enc *e, const struct store_install_row *row)
 {
-    enc_u64(e, row->cursor.stream.index);
-    enc_u16(e, row->cursor.stream.ordinal);
+    enc_position(e, row->cursor.stream);
     enc_u64(e, row->cursor.seq);
     enc_u64(e, row->moved_bytes);
 }

@@ -146,6 +146,7 @@ static enum err judge_row(struct scrubbing *s, struct span key,
     enum err err = check_order(s, *cursor, row.stream, row.first_seq);
     if (err != ERR_OK)
         return err;
+    s->bytes += key.size + value.size;
     if (row.entry_index > s->ticket->index) {
         /* Indexes ascend along a stream: so is the rest of it. */
         *cursor = (struct row_cursor){row.stream, UINT64_MAX};
@@ -154,7 +155,6 @@ static enum err judge_row(struct scrubbing *s, struct span key,
     *cursor = (struct row_cursor){row.stream, row.first_seq + row.count};
     struct scrub_sums sums = {row_digest(key, value), 1, row.count, 0};
     scrub_add(&s->out->sums, &sums);
-    s->bytes += value.size;
     return scrub_payload(s, &row);
 }
 

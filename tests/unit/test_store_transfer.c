@@ -360,6 +360,50 @@ static void a_refusal_is_followed_by_the_next_a_little_later(void **state)
     assert_null(strstr(transfer_reason(r->t), "in vain"));
 }
 
+/* Else four whose sources are gone hold up all others. */
+static void who_asks_in_vain_takes_no_turn(void **state)
+{
+    struct rig *r = *state;
+    struct transfer_cfg cfg = {.self = self, .patience_ms = PATIENCE};
+    struct transfer *lone = transfer_new(&cfg, 0);
+    assert_false(transfer_takes_turn(lone)); /* knows nobody */
+    transfer_free(lone);
+    take_blob(r);
+    transfer_invited(r->t, other, 2);
+    assert_true(transfer_takes_turn(r->t));
+    uint64_t now = 0;
+    struct transfer_ask a = ask(r, now);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_true(transfer_takes_turn(r->t));
+        transfer_refused(r->t, a.to, now);
+        now += PATIENCE;
+        a = ask(r, now);
+    }
+    assert_false(transfer_takes_turn(r->t));
+    transfer_invited(r->t, other, 3); /* nothing new */
+    assert_false(transfer_takes_turn(r->t));
+    assert_true(give(r, &a, now));
+    assert_true(transfer_takes_turn(r->t));
+}
+
+/* Senseless answers are in vain, too. */
+static void a_source_that_talks_nonsense_loses_its_turn(void **state)
+{
+    struct rig *r = *state;
+    take_blob(r);
+    uint64_t now = 0;
+    for (uint32_t i = 0; i < 3; i++, now += PATIENCE) {
+        assert_true(transfer_takes_turn(r->t));
+        struct transfer_ask a = ask(r, now);
+        assert_false(
+            transfer_rows(r->t, a.to, a.cursor, span_of("x", 1), 0, now));
+    }
+    assert_false(transfer_takes_turn(r->t));
+    struct replica new_leader = {other.node, other.added + 50};
+    transfer_invited(r->t, new_leader, 2);
+    assert_true(transfer_takes_turn(r->t));
+}
+
 static void it_goes_on_where_a_restart_found_it(void **state)
 {
     struct rig *r = *state;
@@ -413,6 +457,8 @@ int main(void)
         TEST(rows_with_a_gap_are_refused),
         TEST(a_silent_source_is_followed_by_the_next),
         TEST(a_refusal_is_followed_by_the_next_a_little_later),
+        TEST(who_asks_in_vain_takes_no_turn),
+        TEST(a_source_that_talks_nonsense_loses_its_turn),
         TEST(it_goes_on_where_a_restart_found_it),
         TEST(a_stored_state_of_another_digest_is_damage),
     };

@@ -46,7 +46,23 @@ struct tally {
     uint32_t ready_learners;  /* wanted, live, matched */
     uint32_t wanted_learners; /* on their way in */
     uint32_t coming_learners; /* ... and heard of */
+    uint32_t gone_voters;     /* silent, given up and not wanted */
+    uint32_t spare_learners;  /* ready, and not wanted any more */
 };
+
+/* Nobody waits for it any more: the ring's word, or a newer replica of the
+ * same node stands here. */
+static bool is_given_up(const struct walk_view *v, uint32_t i)
+{
+    return v->replicas[i].is_out || !is_newest(v->config, i);
+}
+
+/* A learner that was to come, and has all, when the row moved on. */
+static bool is_spare(const struct walk_view *v, uint32_t i)
+{
+    return !v->config->members[i].is_voter && !is_wanted(v, i) &&
+           is_fit(v, i) && !is_given_up(v, i);
+}
 
 static struct tally count(const struct walk_view *v)
 {
@@ -55,6 +71,8 @@ static struct tally count(const struct walk_view *v)
         bool wanted = is_wanted(v, i);
         if (v->config->members[i].is_voter) {
             t.voters++;
+            t.gone_voters +=
+                !wanted && !v->replicas[i].is_live && is_given_up(v, i);
             t.wanted_voters += wanted;
             t.fit_voters += is_fit(v, i);
         } else if (wanted) {
@@ -62,9 +80,20 @@ static struct tally count(const struct walk_view *v)
             t.coming_learners +=
                 v->replicas[i].is_live || v->replicas[i].is_installing;
             t.ready_learners += is_fit(v, i);
+        } else {
+            t.spare_learners += is_spare(v, i);
         }
     }
     return t;
+}
+
+/* S2: too few voters, and fewer ready to be one than that. Then a spare learner
+ * stands in until those whom the row wants have caught up. */
+static uint32_t stand_ins(const struct tally *t, const struct walk_view *v)
+{
+    uint32_t standing = t->voters - t->gone_voters + t->ready_learners;
+    uint32_t lacking = standing < v->row_count ? v->row_count - standing : 0;
+    return lacking < t->spare_learners ? lacking : t->spare_learners;
 }
 
 static bool remove_lost(const struct walk_view *v, struct walk_step *out)
@@ -137,6 +166,8 @@ static bool promote(const struct walk_view *v, const struct tally *t,
                     struct walk_step *out)
 {
     uint32_t ready = RULE(R3) ? t->ready_learners : t->wanted_learners;
+    bool is_stand_in = ready == 0;
+    ready += stand_ins(t, v);
     if (ready == 0)
         return false;
     /* T16: {A} must not stop at {A, B} on the way to three, or B's death
@@ -147,19 +178,17 @@ static bool promote(const struct walk_view *v, const struct tally *t,
     /* A dead voter goes before its successor comes (S2); see remove_dead. */
     for (uint32_t i = 0; i < v->config->count; i++) {
         const struct config_member *m = &v->config->members[i];
-        if (m->is_voter || !is_wanted(v, i) || (!is_fit(v, i) && RULE(R3)))
+        if (is_stand_in ? !is_spare(v, i)
+                        : m->is_voter || !is_wanted(v, i) ||
+                              (!is_fit(v, i) && RULE(R3)))
             continue;
-        *out = step_of(WALK_PROMOTE, m->replica, "it has caught up");
+        *out = step_of(WALK_PROMOTE, m->replica,
+                       is_stand_in ? "it has caught up, and stands in for one "
+                                     "that has not"
+                                   : "it has caught up");
         return true;
     }
     return false;
-}
-
-/* Nobody waits for it any more: the ring's word, or a newer replica of the
- * same node stands here. */
-static bool is_given_up(const struct walk_view *v, uint32_t i)
-{
-    return v->replicas[i].is_out || !is_newest(v->config, i);
 }
 
 /* The dead voter to remove: rather one that the row does not want, so that the
@@ -192,7 +221,7 @@ static bool remove_dead(const struct walk_view *v, const struct tally *t,
                         struct walk_step *out)
 {
     bool is_surplus = t->voters > v->row_count;
-    if (!is_surplus && t->ready_learners == 0 && RULE(S2))
+    if (!is_surplus && t->ready_learners + stand_ins(t, v) == 0 && RULE(S2))
         return false;
     const struct config_member *m = dead_voter(v, is_surplus);
     if (m != NULL)
@@ -232,12 +261,15 @@ static bool remove_live(const struct walk_view *v, const struct tally *t,
     return false;
 }
 
-/* A learner that the row does not want is given up. */
-static bool abandon(const struct walk_view *v, struct walk_step *out)
+/* A learner that the row does not want is given up, unless it may be needed to
+ * stand in. */
+static bool abandon(const struct walk_view *v, const struct tally *t,
+                    struct walk_step *out)
 {
+    bool is_needed = stand_ins(t, v) > 0;
     for (uint32_t i = 0; i < v->config->count; i++) {
         const struct config_member *m = &v->config->members[i];
-        if (m->is_voter || is_wanted(v, i))
+        if (m->is_voter || is_wanted(v, i) || (is_needed && is_spare(v, i)))
             continue;
         *out = step_of(WALK_REMOVE, m->replica, "the row has moved on");
         return true;
@@ -302,7 +334,7 @@ struct walk_step walk_next(const struct walk_view *v)
         return step;
     if (remove_live(v, &t, &step))
         return step;
-    if (abandon(v, &step))
+    if (abandon(v, &t, &step))
         return step;
     if (hand_over(v, &step))
         return step;

@@ -18,6 +18,9 @@
  *                          successor is promoted next (S2); but if it has only
  *                          been silent for a moment, the successor is promoted
  *                          first, so that it counts if it comes back
+ *   caught-up learner, not in the row any more ... while voters are too few,
+ *                          and nobody else is ready: PROMOTE, it stands in for
+ *                          who has not caught up yet; else REMOVE
  *   live voter, not in the row ... the newcomer is promoted first; then it
  *                          goes, if N of the rest are live and matched
  *   the leader, not in the row ... TRANSFER first (S9)

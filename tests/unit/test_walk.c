@@ -146,6 +146,29 @@ static const struct {
     {"A!B-<C*", "ABC", "remove b"},
     /* a learner that is not wanted any more */
     {"A*BCd", "ABC", "remove d"},
+    /* ... stands in while voters are too few, if it is ready: the row has
+     * moved on between the removal of one and the promotion of the other */
+    {"A*Bde-", "ABE", "promote d"},
+    {"A*Bd-e-", "ABE", "remove d"},
+    {"A*Bd!e-", "ABE", "remove d"},
+    {"A*Bdxe-", "ABE", "remove d"},
+    {"A*BCxde-", "ABE", "remove c"},
+    {"A*BDe-", "ABE", "wait"},
+    {"A*BDe", "ABE", "promote e"},
+    {"A*BDE", "ABE", "remove d"},
+    /* ... not if who is wanted is ready, nor for one that may come back, and
+     * no more than are lacking */
+    {"A*Bde", "ABE", "promote e"},
+    {"A*BC!d", "ABC", "remove d"},
+    {"A*BC!de-", "ABE", "remove d"},
+    {"A*Bdfe-", "ABE", "promote d"},
+    {"A*BDfe-", "ABE", "remove f"},
+    {"A*Bd", "AB", "remove d"},
+    /* ... and two of them in pairs, too (T16) */
+    {"A*de-f-", "AEF", "wait"},
+    {"A*dbf-", "ABF", "promote b"},
+    {"A*Bdf-", "ABF", "promote d"},
+    {"A*dge-f-", "AEF", "promote d"},
     /* the preferred leader leads, once it is live, matched and calm */
     {"AB*C", "ABC", "transfer a"},
     {"A!B*C", "ABC", "done"},
@@ -170,6 +193,22 @@ static void each_state_has_its_next_step(void **state)
     }
 }
 
+static void take(struct scene *s, const struct walk_step *step)
+{
+    if (step->kind == WALK_TRANSFER)
+        s->view.self = step->replica;
+    if (step->kind != WALK_ADD && step->kind != WALK_PROMOTE &&
+        step->kind != WALK_REMOVE)
+        return;
+    struct config next;
+    walk_apply(&s->config, step, &next);
+    next.index = ++s->config.index;
+    for (uint32_t i = 0; i < next.count; i++)
+        if (next.members[i].replica.added == 0)
+            next.members[i].replica.added = next.index;
+    s->config = next;
+}
+
 /* Whatever the start, a healthy group arrives at its row, and no step on the
  * way leaves fewer live voters than there were or the row wants. */
 static void every_walk_of_healthy_nodes_arrives(void **state)
@@ -189,17 +228,7 @@ static void every_walk_of_healthy_nodes_arrives(void **state)
             for (int n = 0; step.kind != WALK_DONE; n++) {
                 assert_true(n < 40);
                 assert_true(step.kind != WALK_WAIT);
-                if (step.kind == WALK_TRANSFER) {
-                    s.view.self = step.replica;
-                } else {
-                    struct config next;
-                    walk_apply(&s.config, &step, &next);
-                    next.index = ++s.config.index;
-                    for (uint32_t m = 0; m < next.count; m++)
-                        if (next.members[m].replica.added == 0)
-                            next.members[m].replica.added = next.index;
-                    s.config = next;
-                }
+                take(&s, &step);
                 for (uint32_t m = 0; m < REPLICAS_MAX; m++)
                     s.replicas[m] = (struct walk_replica){
                         .is_live = true, .is_matched = true, .is_calm = true};
@@ -211,6 +240,54 @@ static void every_walk_of_healthy_nodes_arrives(void **state)
             assert_true(id_equal(s.view.self.node, s.row[0]));
         }
     }
+}
+
+/* Rows come and go while the group walks, learners catch up or lag, one voter
+ * dies for good. */
+static void draw_life(struct scene *s, struct rng *rng, struct id128 dead)
+{
+    static const char *const rows[] = {"ABC", "ABD", "ABE", "ADE",
+                                       "CDE", "ACE", "AB",  "ABCDE"};
+    if (rng_chance(rng, 300)) {
+        const char *row = rows[rng_below(rng, sizeof rows / sizeof *rows)];
+        for (s->view.row_count = 0; *row != 0; row++)
+            s->row[s->view.row_count++] = node_of(*row);
+    }
+    for (uint32_t i = 0; i < s->config.count; i++) {
+        const struct config_member *m = &s->config.members[i];
+        bool is_dead = id_equal(m->replica.node, dead);
+        s->replicas[i] = (struct walk_replica){
+            .is_live = !is_dead,
+            .is_matched = !is_dead && (m->is_voter || rng_chance(rng, 500)),
+            .is_calm = true,
+            .is_out = is_dead};
+    }
+}
+
+static void no_ready_learner_goes_while_voters_are_too_few(void **state)
+{
+    (void)state;
+    struct rng rng;
+    uint32_t gone = 0;
+    rng_seed(&rng, 859);
+    for (int round = 0; round < 2000; round++) {
+        struct scene s;
+        draw(&s, "A*BC", "ABC");
+        for (int n = 0; n < 40; n++) {
+            draw_life(&s, &rng, node_of(round % 2 == 0 ? 'b' : 'z'));
+            struct walk_step step = walk_next(&s.view);
+            if (step.kind == WALK_REMOVE) {
+                const struct config_member *m =
+                    config_find(&s.config, step.replica);
+                bool is_ready = s.replicas[m - s.config.members].is_matched;
+                assert_true(m->is_voter || !is_ready ||
+                            config_voters(&s.config) >= s.view.row_count);
+                gone += !m->is_voter && is_ready;
+            }
+            take(&s, &step);
+        }
+    }
+    assert_true(gone > 1000);
 }
 
 /* The same node with a dead former life beside its new one: only the newest
@@ -230,6 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_state_has_its_next_step),
         cmocka_unit_test(every_walk_of_healthy_nodes_arrives),
+        cmocka_unit_test(no_ready_learner_goes_while_voters_are_too_few),
         cmocka_unit_test(a_former_life_does_not_stand_for_its_node),
     };
     return cmocka_run_group_tests_name("walk", tests, NULL, NULL) != 0;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # failover.sh - one node dies: the others go on, see it as dead, and take it
 # back; a wiped one is refused under its old name and comes as a new one.
+# alone: it has bounds in milliseconds
 . "$(dirname "$0")/lib.sh"
 FAILOVER_MS=$((1500 * SLOW)) # 3 election timeouts: to an acknowledged append
 DEAD_SECONDS=10  # seen as dead by all others

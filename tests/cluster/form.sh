@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # form.sh - three processes form a cluster; a fourth joins.
+# alone: it says how fast
 . "$(dirname "$0")/lib.sh"
 FORM_SECONDS=10 # from the last run
 JOIN_SECONDS=60

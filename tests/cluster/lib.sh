@@ -127,11 +127,12 @@ finish() { # the traps do the rest
 
 in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Below 32768 (above, the kernel hands them out), and begun at random, as
-# several scripts may run at once.
+# Below 32768 (above, the kernel hands them out), and begun at random: scripts
+# that somebody else runs at this time look, too. run.sh gives each of its own
+# scripts PORTS_FROM, and 490 ports from there.
 choose_ports() { # choose_ports NODES
-    local i port tries=0
-    port=$((20000 + RANDOM % 5900 * 2))
+    local i port tries=0 from=${PORTS_FROM:-20000}
+    port=$((from + RANDOM % 220 * 2))
     for ((i = 1; i <= $1; i++)); do
         while in_use $port || in_use $((port + 1)); do
             tries=$((tries + 1))
@@ -140,7 +141,7 @@ choose_ports() { # choose_ports NODES
         done
         CLIENT[i]=127.0.0.1:$port PEER[i]=127.0.0.1:$((port + 1))
         port=$((port + 2))
-        [ $port -lt 32000 ] || port=20000
+        [ $port -lt $((from + 490)) ] || port=$from
     done
 }
 

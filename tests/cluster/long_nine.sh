@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # long_nine.sh - nine nodes on one machine: they form, keep a file, lose one; and
 # what they cost while nobody asks anything of them.
+# alone: it measures
 . "$(dirname "$0")/lib.sh"
 NODES=9
 WAIT_SECONDS=90

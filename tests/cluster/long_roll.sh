@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # long_roll.sh - all nodes of a ring are restarted, one after the other, while
 # clients append: how long their appends take meanwhile.
+# alone: it measures
 . "$(dirname "$0")/lib.sh"
 STREAMS=32
 PACE_MS=10              # between an answer and the next append of a stream

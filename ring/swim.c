@@ -49,9 +49,7 @@ static size_t cluster_size(const struct swim *s)
     return s->member_count + 1;
 }
 
-/* suspicion_ms * max(1, log10 n), with log10 rounded up to a row: integers,
- * so that every machine computes the same. Lifeguard's dynamic timeout would
- * begin at a multiple of this and come down to it as others confirm (`by`). */
+/* suspicion_ms * max(1, log10 n), rounded up to a row: integers alone. */
 static uint64_t suspicion_ms(const struct swim_cfg *cfg, size_t count)
 {
     static const struct {
@@ -325,8 +323,12 @@ static void adopt(struct swim *s, struct swim_member *m,
     }
     if (is_new_life)
         m->since_ms = s->now_ms;
+    /* What others have found was judged by their health. */
+    uint64_t wait_ms = suspicion_ms(&s->cfg, cluster_size(s));
     if (claim->state == SWIM_SUSPECT)
-        m->deadline_ms = s->now_ms + suspicion_ms(&s->cfg, cluster_size(s));
+        m->deadline_ms =
+            s->now_ms +
+            (is_own(s, claim->by) ? by_health(s, wait_ms) : wait_ms);
     m->news_number = ++s->news_count;
     m->sends_left = SWIM_LAMBDA * bit_length(cluster_size(s));
     if (is_new_life || is_moved) {

@@ -33,6 +33,13 @@
  *   one with a random dead member every heal_ms: so partitions heal.
  * - A tick that comes more than a probe timeout late means that *we* slept:
  *   nobody is judged for that time (SIGSTOP, starvation).
+ * - Lifeguard's suspicion begins at six times its least and comes down to it as
+ *   others confirm. Here it is always the least, but for what this node has
+ *   found itself: then it grows with its health, as probes do. That spares
+ *   confirmations that would compete with news for room; three nodes, of which
+ *   none could confirm anything, have the same protection; and of a hundred
+ *   with four slow ones nobody who is well is called dead, where without
+ *   Lifeguard that happens hundreds of times (tests/unit/test_swim_hundred.c).
  * - A failed probe costs health only for each helper that was asked and did
  *   not even say no (refuting and sleeping cost it too): a node alone in the
  *   world has learned nothing about itself.

@@ -527,6 +527,27 @@ static void a_probe_fails_after_helpers_failed_too(void **state)
     swim_free(&s);
 }
 
+static void who_may_be_slow_gives_its_own_suspects_longer(void **state)
+{
+    (void)state;
+    struct swim s;
+    one_init(&s, 3);
+    (void)hear(&s, 1, 1, SWIM_ALIVE, 1, 0, SWIM_STATE);
+    (void)hear(&s, 2, 2, SWIM_ALIVE, 1, 0, SWIM_STATE);
+    size_t target = node_of(tick(&s, 1000).last_to[SWIM_PING]);
+    (void)tick(&s, 1500);
+    (void)tick(&s, 2000);
+    assert_int_equal(s.health, 1);
+    assert_int_equal(swim_member(&s, id_of(target))->deadline_ms,
+                     2000 + 2 * SUSPICION_MS);
+    /* What another has found is not in doubt for that. */
+    size_t other = 3 - target;
+    (void)hear(&s, target, other, SWIM_SUSPECT, 1, 0, SWIM_ACK);
+    assert_int_equal(swim_member(&s, id_of(other))->deadline_ms,
+                     2000 + SUSPICION_MS);
+    swim_free(&s);
+}
+
 static void a_helper_s_no_keeps_our_health(void **state)
 {
     (void)state;
@@ -838,6 +859,7 @@ int main(void)
         T(tombstones_are_bounded_and_the_oldest_goes),
         T(a_day_of_churn_keeps_the_tables_bounded),
         T(a_probe_fails_after_helpers_failed_too),
+        T(who_may_be_slow_gives_its_own_suspects_longer),
         T(a_helper_s_no_keeps_our_health),
         T(only_an_asked_one_s_ack_ends_a_probe),
         T(a_helper_pings_and_relays_or_says_no),

@@ -217,6 +217,17 @@ static void walk(struct node *n, struct group *g)
         node_standing_mark(n, g);
 }
 
+/* From where the log is kept for who is invited (node_cut.c). 1: from its
+ * beginning, and all comes by log, which little does soonest; a larger group is
+ * installed even then, throttled and told. */
+static uint64_t pin_of(const struct group *g)
+{
+    uint64_t cut = max_u64(raft_base(g->raft), raft_floor(g->raft));
+    bool is_little =
+        g->streams == NULL || streams_bytes(g->streams) <= COPY_BY_LOG_BYTES;
+    return cut == 0 && !is_little ? 2 : cut + 1;
+}
+
 /* Learners that have not answered yet are invited, once the entry that adds
  * them has committed (T13), until they do. */
 static void invite(struct node *n, struct group *g)
@@ -235,14 +246,12 @@ static void invite(struct node *n, struct group *g)
         struct peer *peer = node_peer(n, p[i].replica.node);
         if (peer == NULL)
             continue;
-        /* From the pin on the log is kept: node_cut.c. */
-        uint64_t cut = max_u64(raft_base(g->raft), raft_floor(g->raft));
         struct frame f = {
             .kind = FRAME_INVITE,
             .group = {g->id, g->generation, g->self.added, p[i].replica.added,
                       raft_term(g->raft)},
             .invite = {.added = p[i].replica.added,
-                       .pin = cut + 1,
+                       .pin = pin_of(g),
                        .epoch = n->record->epoch},
         };
         node_peer_frame(n, peer, &f);
@@ -476,8 +485,8 @@ static bool has_room(const struct node *n)
 }
 
 /* An accepted invitation is the only way, after init, in which a replica
- * comes to be (T7). With pin 1 nothing is cut: it begins empty, and all comes
- * by log. Else it is installed first. */
+ * comes to be (T7). With pin 1 it begins empty, and all comes by log. Else it
+ * is installed first. */
 void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
 {
     uint32_t id = f->group.group;

@@ -113,13 +113,16 @@
 #define LOG_PINNED_TIMES 16u   /* as many are kept for who is being installed */
 #define LOG_CUT_ENTRIES  1024u /* cut by one command */
 #define INSTALLS_MAX     4u    /* that ask at a time, of a node */
-#define GIVINGS_MAX      8u    /* blobs that a source holds */
-#define BLOB_BYTES_MAX   (128 * MIB) /* the mutable rows of a group */
-#define BLOB_PIECE_BYTES (256 * KIB) /* one answer, one command */
-#define ROWS_BYTES       (256 * KIB) /* one answer, unless one row is larger */
-#define REPAIR_RATE      (64 * MIB)  /* bytes a second, of a node: default */
-#define REPAIR_RATE_MIN  (64 * KIB)  /* of those that an operator may ask for */
-#define REPAIR_RATE_MAX  (1024 * MIB) /* as good as none */
+/* Of more than that a replica comes by transfer, though its log be whole: what
+ * comes by log is neither counted nor bounded by repair.rate. */
+#define COPY_BY_LOG_BYTES (256 * KIB)
+#define GIVINGS_MAX       8u          /* blobs that a source holds */
+#define BLOB_BYTES_MAX    (128 * MIB) /* the mutable rows of a group */
+#define BLOB_PIECE_BYTES  (256 * KIB) /* one answer, one command */
+#define ROWS_BYTES        (256 * KIB) /* one answer, unless one row is larger */
+#define REPAIR_RATE       (64 * MIB)  /* bytes a second, of a node: default */
+#define REPAIR_RATE_MIN   (64 * KIB) /* of those that an operator may ask for */
+#define REPAIR_RATE_MAX   (1024 * MIB) /* as good as none */
 
 /* ---- scrub and repair -------------------------------------------------- */
 #define SCRUB_BYTES       (2 * MIB) /* read by one piece, or one row's */

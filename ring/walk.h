@@ -11,7 +11,7 @@
  *                          acknowledges nothing, and its node comes back as a
  *                          new replica, by transfer. (Never in place: there is
  *                          no old state to install over, S17, T2)
- *   missing node ......... ADD a learner; it catches up by log
+ *   missing node ......... ADD a learner; it comes by log or transfer
  *   caught-up learner .... PROMOTE (in pairs where one or two voters would
  *                          be left in a row of three or more, T16)
  *   dead voter ........... only once its successor has caught up: REMOVE, the

@@ -6,13 +6,14 @@
 # all three nodes killed at once (in every second one the writers die too, in
 # the others they live on and repeat what was unanswered), and one node killed
 # while the others go on. Then clients of `eddy put --producer` are killed and
-# repeated until they say that they are done.
+# repeated until they say that they are done. Logs are cut all the while.
 . "$(dirname "$0")/lib.sh"
 ROUNDS_ALL=${ROUNDS_ALL:-$((10 / SLOW))}
 ROUNDS_ONE=${ROUNDS_ONE:-3}
 PUTS=${PUTS:-4}
 ACKS_MIN=2000 # before each kill
 STREAMS=64 PARTITIONS_MIN=48
+export EDDYD_LOG_KEEP=${EDDYD_LOG_KEEP:-64}
 
 begin 3
 cluster 3

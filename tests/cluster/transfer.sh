@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# transfer.sh - a node joins a ring whose logs are cut: what it gets, it gets by
-# transfer, while appends and reads go on. All of it is there, byte for byte,
-# once the nodes that had it before are down.
+# transfer.sh - a node joins a ring that has more than comes by log: what it
+# gets, it gets by transfer, while appends and reads go on. All of it is there,
+# byte for byte, once the nodes that had it before are down.
 . "$(dirname "$0")/lib.sh"
 SIZE=96 # MiB, in so many streams:
 STREAMS=8
 JOIN_SECONDS=$((120 * SLOW))
 BOUND=$((128 * SLOW)) # MiB of memory
-LOG_KEEP=32
 
 input() { seq -f '%015g' 100000000 | head -c "${SIZE}M"; }
 rss_mib() {
@@ -21,13 +20,12 @@ free=$(df -m --output=avail "$W" | tail -n 1)
 [ "$free" -gt $((SIZE * 6 + 1024)) ] ||
     { not_ok "only $free MiB are free in $W, $((SIZE * 6 + 1024)) are needed"; finish; }
 found --partitions 16
-keep() { run "$1" env EDDYD_LOG_KEEP=$LOG_KEEP; }
-keep 1
+run 1
 check "the first node is ready" within 10 is_ready 1
 enter 2
 enter 3
-keep 2
-keep 3
+run 2
+run 3
 check "three nodes are healthy" eddy ring wait --timeout 30s
 input >data
 for i in $(seq $STREAMS); do
@@ -40,7 +38,7 @@ done
 check "repair.rate is set" eddy ring set repair.rate=1M
 enter 4
 begun=$(now_ms)
-keep 4
+run 4
 : >written
 while [ ! -e stop ]; do # appends go on meanwhile
     printf 'line %s\n' "$(now_ms)" >line
@@ -75,7 +73,7 @@ all() { for i in $(seq $STREAMS); do eddy get "big/$i"; done; }
 check "the same bytes" cmp data <(all)
 kill_nodes 1
 check "the same bytes without the first node" within 30 cmp data <(all)
-keep 1
+run 1
 # Whoever was dead leads again after a minute in touch.
 check "healthy again" eddy ring wait --timeout $((90 * SLOW))s
 kill_nodes 2

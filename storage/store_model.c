@@ -3,69 +3,16 @@
  *
  * It keeps what the rows mean and not the rows: a log is an array of manifests;
  * payload, by the position of its run, and state and index are sorted arrays,
- * a run in one piece. What
- * the two stores share is the ledger, the walk over runs, and the checks of a
- * read; tests/unit/test_store_twins.c holds the rest together.
+ * a run in one piece. What the two stores share is the ledger, the walk over
+ * runs, and the checks of a read; tests/unit/test_store_twins.c holds the rest
+ * together. Its readers are in store_model_read.c.
  *
  * A commit is atomic: everything is judged first, then everything is done. */
-#include "storage/store_founding.h"
-#include "storage/store_ledger.h"
-#include "storage/store_payload.h"
-#include "storage/store_read.h"
-#include "storage/store_rows.h"
-
-enum model_payload { PAYLOAD_THERE, PAYLOAD_LOST, PAYLOAD_OTHERS };
-struct model_entry {
-    struct buf manifest;
-    bool is_rotten; /* the manifest's row */
-    bool is_lost;
-};
-
-struct model_row {
-    struct buf key;
-    struct buf value;
-    bool is_rotten;
-    enum model_payload payload_is; /* of a run of payload */
-};
-struct model_rows { /* ascending by key */
-    struct model_row *rows;
-    size_t count, capacity;
-};
-
-/* One incarnation of one group: a replica, or what a tombstone has left. */
-struct model_home {
-    uint32_t incarnation;
-    uint64_t base;               /* the last index before the log */
-    struct model_entry *entries; /* of index base + 1 and up */
-    size_t count, capacity;
-    struct model_rows payload;
-    struct model_rows state;
-    struct model_rows index;
-    struct model_home *older;
-};
-
-struct model {
-    struct store base; /* first: the ops */
-    store_bytes_fn bytes;
-    void *bytes_ctx;
-    struct store_ledger ledger;
-    struct buf record;
-    struct buf boots;
-    struct model_home *homes[GROUPS_MAX]; /* newest first */
-    struct store_space space;
-    uint64_t txn;
-    bool is_rotten; /* a row of meta */
-};
-
-struct model_reader {
-    struct store_reader base; /* first: the ops */
-    const struct model *m;
-};
+#include "storage/store_model_impl.h"
 
 /* ---- rows -------------------------------------------------------------- */
 
-/* Where the key is or would be. */
-static size_t rows_find(const struct model_rows *r, struct span key,
+size_t store_model_find(const struct model_rows *r, struct span key,
                         bool *is_there)
 {
     size_t low = 0, high = r->count;
@@ -83,7 +30,7 @@ static size_t rows_find(const struct model_rows *r, struct span key,
 static void rows_put(struct model_rows *r, struct span key, struct span value)
 {
     bool is_there;
-    size_t at = rows_find(r, key, &is_there);
+    size_t at = store_model_find(r, key, &is_there);
     if (!is_there) {
         if (r->count == r->capacity) {
             r->capacity = r->capacity == 0 ? 16 : r->capacity * 2;
@@ -110,7 +57,7 @@ static void row_free(struct model_row *row)
 static void rows_remove(struct model_rows *r, struct span key)
 {
     bool is_there;
-    size_t at = rows_find(r, key, &is_there);
+    size_t at = store_model_find(r, key, &is_there);
     if (!is_there)
         return;
     row_free(&r->rows[at]);
@@ -127,7 +74,7 @@ static void rows_cut(struct model_rows *r, uint64_t *limit)
 
 /* ---- homes ------------------------------------------------------------- */
 
-static struct model_home *find_home(const struct model *m, uint32_t group,
+struct model_home *store_model_home(const struct model *m, uint32_t group,
                                     uint32_t incarnation)
 {
     struct model_home *h = group < GROUPS_MAX ? m->homes[group] : NULL;
@@ -226,9 +173,8 @@ static void do_create(struct model *m, const struct store_command *c)
     m->homes[c->group] = h;
 }
 
-#define PAYLOAD_KEY_BYTES 10u
-
-static void payload_key(struct position at, uint8_t key[PAYLOAD_KEY_BYTES])
+void store_model_payload_key(struct position at,
+                             uint8_t key[MODEL_PAYLOAD_KEY_BYTES])
 {
     put_be64(key, at.index);
     put_be16(key + 8, at.ordinal);
@@ -236,8 +182,8 @@ static void payload_key(struct position at, uint8_t key[PAYLOAD_KEY_BYTES])
 
 static void put_run(struct model_home *h, struct position at, struct span bytes)
 {
-    uint8_t key[PAYLOAD_KEY_BYTES];
-    payload_key(at, key);
+    uint8_t key[MODEL_PAYLOAD_KEY_BYTES];
+    store_model_payload_key(at, key);
     if (bytes.size > 0)
         rows_put(&h->payload, span_of(key, sizeof key), bytes);
 }
@@ -273,10 +219,11 @@ static void do_truncate(struct model_home *h, uint64_t index)
 {
     uint64_t no_limit = UINT64_MAX;
     drop_entries(h, (size_t)(index - h->base - 1), &no_limit);
-    uint8_t key[PAYLOAD_KEY_BYTES];
+    uint8_t key[MODEL_PAYLOAD_KEY_BYTES];
     bool is_there;
-    payload_key((struct position){index, 0}, key);
-    size_t keep = rows_find(&h->payload, span_of(key, sizeof key), &is_there);
+    store_model_payload_key((struct position){index, 0}, key);
+    size_t keep =
+        store_model_find(&h->payload, span_of(key, sizeof key), &is_there);
     uint64_t above = h->payload.count - keep;
     rows_cut(&h->payload, &above);
 }
@@ -331,10 +278,11 @@ static void mend_row(struct model_home *h, const struct moved_row *m,
 {
     struct span run = span_of(payload + m->run_at, m->run_bytes);
     struct position at = {m->row.entry_index, m->row.ordinal};
-    uint8_t key[PAYLOAD_KEY_BYTES];
+    uint8_t key[MODEL_PAYLOAD_KEY_BYTES];
     bool is_there;
-    payload_key(at, key);
-    size_t i = rows_find(&h->payload, span_of(key, sizeof key), &is_there);
+    store_model_payload_key(at, key);
+    size_t i =
+        store_model_find(&h->payload, span_of(key, sizeof key), &is_there);
     struct model_row *row = is_there ? &h->payload.rows[i] : NULL;
     if (row == NULL || row->payload_is != PAYLOAD_THERE ||
         row->value.size != run.size) {
@@ -357,7 +305,7 @@ static void do_mend(const struct model *m, struct model_home *h,
     moved_begin(&it, c->bytes);
     while (moved_next(&it, &row)) {
         bool is_there;
-        size_t i = rows_find(&h->index, row.key, &is_there);
+        size_t i = store_model_find(&h->index, row.key, &is_there);
         if (is_there && row.run_bytes > 0 &&
             span_equal(span_buf(&h->index.rows[i].value), row.value))
             mend_row(h, &row, payload);
@@ -386,7 +334,7 @@ static bool do_sweep(struct model *m, const struct store_command *c)
 /* True for a sweep that has found fewer rows than it was to remove. */
 static bool perform(struct model *m, const struct store_command *c)
 {
-    struct model_home *h = find_home(m, c->group, c->incarnation);
+    struct model_home *h = store_model_home(m, c->group, c->incarnation);
     switch (c->kind) {
     case STORE_RECORD:
         buf_clear(&m->record);
@@ -485,7 +433,7 @@ static enum err visit_replica(const struct model *m,
                               const struct store_held *held)
 {
     const struct model_home *h =
-        find_home(m, held->view.group, held->view.incarnation);
+        store_model_home(m, held->view.group, held->view.incarnation);
     const struct raft_stored *raft = &held->view.raft;
     ASSERT(h != NULL && h->base == raft->base_index &&
            h->base + h->count == raft->last_index);
@@ -518,246 +466,6 @@ static enum err model_load(struct store *base, const struct store_visitor *v)
             err = visit_replica(m, v, held);
     }
     return err == ERR_OK ? store_ledger_visit_tombstones(&m->ledger, v) : err;
-}
-
-/* ---- reads ------------------------------------------------------------- */
-
-static enum err index_row(void *ctx, struct store_place place,
-                          struct position stream, uint64_t seq,
-                          struct span *key, struct span *value)
-{
-    const struct model *m = ctx;
-    const struct model_home *h = find_home(m, place.group, place.incarnation);
-    if (h == NULL)
-        return ERR_NOT_FOUND;
-    uint8_t wanted[RUN_KEY_BYTES];
-    run_key(stream, seq, wanted);
-    bool is_there;
-    size_t at = rows_find(&h->index, span_of(wanted, sizeof wanted), &is_there);
-    if (!is_there && at-- == 0)
-        return ERR_NOT_FOUND;
-    if (h->index.rows[at].is_rotten)
-        return ERR_DAMAGED;
-    *key = span_buf(&h->index.rows[at].key);
-    *value = span_buf(&h->index.rows[at].value);
-    return memcmp(key->data, wanted, sizeof wanted - sizeof seq) == 0
-               ? ERR_OK
-               : ERR_NOT_FOUND;
-}
-
-static enum err next_index_row(void *ctx, struct store_place place,
-                               struct row_cursor from, struct span *key,
-                               struct span *value)
-{
-    const struct model *m = ctx;
-    const struct model_home *h = find_home(m, place.group, place.incarnation);
-    if (h == NULL)
-        return ERR_NOT_FOUND;
-    uint8_t wanted[RUN_KEY_BYTES];
-    run_key(from.stream, from.seq, wanted);
-    bool is_there;
-    size_t at = rows_find(&h->index, span_of(wanted, sizeof wanted), &is_there);
-    if (at == h->index.count)
-        return ERR_NOT_FOUND;
-    if (h->index.rows[at].is_rotten)
-        return ERR_DAMAGED;
-    *key = span_buf(&h->index.rows[at].key);
-    *value = span_buf(&h->index.rows[at].value);
-    return ERR_OK;
-}
-
-static const struct model_entry *
-find_entry(const struct model *m, struct store_place place, uint64_t index)
-{
-    const struct model_home *h = find_home(m, place.group, place.incarnation);
-    return h != NULL && index > h->base && index <= h->base + h->count
-               ? &h->entries[index - h->base - 1]
-               : NULL;
-}
-
-/* NULL: there is none, or it never got to the disk. */
-static const struct model_row *
-find_run(const struct model *m, struct store_place place, struct position at)
-{
-    const struct model_home *h = find_home(m, place.group, place.incarnation);
-    uint8_t key[PAYLOAD_KEY_BYTES];
-    payload_key(at, key);
-    if (h == NULL)
-        return NULL;
-    bool is_there;
-    size_t i = rows_find(&h->payload, span_of(key, sizeof key), &is_there);
-    const struct model_row *row = &h->payload.rows[i];
-    return is_there && row->payload_is != PAYLOAD_LOST ? row : NULL;
-}
-
-static enum err run_bytes(void *ctx, struct store_place place,
-                          struct position at, uint32_t *bytes)
-{
-    const struct model_row *run = find_run(ctx, place, at);
-    if (run == NULL)
-        return ERR_NOT_FOUND;
-    *bytes = (uint32_t)run->value.size;
-    return run->payload_is == PAYLOAD_THERE ? ERR_OK : ERR_CORRUPT;
-}
-
-static enum err applied(void *ctx, struct store_place place,
-                        struct store_applied_row *out)
-{
-    const struct model *m = ctx;
-    const struct store_held *h = store_ledger_find(&m->ledger, place.group);
-    if (h == NULL || h->view.incarnation != place.incarnation)
-        return ERR_NOT_FOUND;
-    *out = (struct store_applied_row){h->view.raft.applied_index,
-                                      h->view.applied_term, h->view.digest,
-                                      h->view.epoch};
-    return ERR_OK;
-}
-
-static enum err log_row(void *ctx, struct store_place place, uint64_t index,
-                        struct span *manifest)
-{
-    const struct model_entry *e = find_entry(ctx, place, index);
-    if (e == NULL || e->is_lost)
-        return ERR_NOT_FOUND;
-    if (e->is_rotten)
-        return ERR_DAMAGED;
-    *manifest = span_buf(&e->manifest);
-    return ERR_OK;
-}
-
-static enum err payload(void *ctx, struct store_place place, struct position at,
-                        uint32_t offset, uint32_t size, uint8_t *to)
-{
-    const struct model_row *run = find_run(ctx, place, at);
-    if (run == NULL)
-        return ERR_NOT_FOUND;
-    if (run->payload_is == PAYLOAD_OTHERS || offset > run->value.size ||
-        size > run->value.size - offset)
-        return ERR_CORRUPT;
-    memcpy(to, run->value.data + offset, size);
-    return ERR_OK;
-}
-
-static enum err state_digest(void *ctx, struct store_place place,
-                             struct hash128 *sum)
-{
-    const struct model *m = ctx;
-    const struct model_home *h = find_home(m, place.group, place.incarnation);
-    *sum = (struct hash128){0, 0};
-    for (size_t i = 0; h != NULL && i < h->state.count; i++) {
-        if (h->state.rows[i].is_rotten)
-            return ERR_DAMAGED;
-        struct hash128 row = row_digest(span_buf(&h->state.rows[i].key),
-                                        span_buf(&h->state.rows[i].value));
-        sum->lo += row.lo;
-        sum->hi += row.hi;
-    }
-    return ERR_OK;
-}
-
-static enum err log_base(void *ctx, struct store_place place, uint64_t *base)
-{
-    const struct model *m = ctx;
-    const struct model_home *h = find_home(m, place.group, place.incarnation);
-    if (h == NULL)
-        return ERR_NOT_FOUND;
-    *base = h->base;
-    return ERR_OK;
-}
-
-static struct store_source source_of(const struct model_reader *r)
-{
-    return (struct store_source){(void *)r->m, index_row,    log_row,
-                                 payload,      applied,      next_index_row,
-                                 run_bytes,    state_digest, log_base};
-}
-
-static void model_read_segments(struct store_reader *base,
-                                const struct segments_ticket *t,
-                                struct segments_result *out)
-{
-    const struct model_reader *r = (const struct model_reader *)base;
-    ASSERT(r->m->txn >= t->least_txn);
-    struct store_source source = source_of(r);
-    store_read_segments_from(&source, t, out);
-}
-
-static void model_read_log(struct store_reader *base,
-                           const struct log_ticket *t, struct log_result *out)
-{
-    const struct model_reader *r = (const struct model_reader *)base;
-    ASSERT(r->m->txn >= t->least_txn);
-    struct store_source source = source_of(r);
-    store_read_log_from(&source, t, out);
-}
-
-/* The newest configuration at or below the index. */
-static const struct config *config_at(const struct store_held *h,
-                                      uint64_t index)
-{
-    size_t i = h->view.raft.config_count;
-    while (i > 0 && h->configs[i - 1].index > index)
-        i--;
-    return i == 0 ? NULL : &h->configs[i - 1];
-}
-
-static void model_read_blob(struct store_reader *base,
-                            const struct blob_ticket *t,
-                            struct blob_result *out)
-{
-    const struct model_reader *r = (const struct model_reader *)base;
-    ASSERT(r->m->txn >= t->least_txn);
-    const struct store_held *held = store_ledger_find(&r->m->ledger, t->group);
-    const struct model_home *h = find_home(r->m, t->group, t->incarnation);
-    *out = (struct blob_result){.err = ERR_NOT_FOUND};
-    if (held == NULL || held->view.incarnation != t->incarnation)
-        return;
-    const struct config *config =
-        config_at(held, held->view.raft.applied_index);
-    if (config == NULL)
-        return;
-    *out = (struct blob_result){.index = held->view.raft.applied_index,
-                                .term = held->view.applied_term,
-                                .digest = held->view.digest,
-                                .epoch = held->view.epoch,
-                                .config = *config};
-    for (size_t i = 0; i < h->state.count; i++) {
-        if (h->state.rows[i].is_rotten)
-            out->err = ERR_DAMAGED;
-        store_blob_add(&out->images, span_buf(&h->state.rows[i].key),
-                       span_buf(&h->state.rows[i].value));
-    }
-}
-
-static void model_read_rows(struct store_reader *base,
-                            const struct rows_ticket *t,
-                            struct rows_result *out)
-{
-    const struct model_reader *r = (const struct model_reader *)base;
-    ASSERT(r->m->txn >= t->least_txn);
-    struct store_source source = source_of(r);
-    store_read_rows_from(&source, t, out);
-}
-
-static void model_scrub(struct store_reader *base, const struct scrub_ticket *t,
-                        struct scrub_result *out)
-{
-    const struct model_reader *r = (const struct model_reader *)base;
-    ASSERT(r->m->txn >= t->least_txn);
-    struct store_source source = source_of(r);
-    store_scrub_from(&source, t, out);
-}
-
-static struct store_reader *model_reader_open(struct store *s)
-{
-    struct model_reader *r = mem_alloc(sizeof *r);
-    *r = (struct model_reader){{s->ops}, (const struct model *)s};
-    return &r->base;
-}
-
-static void model_reader_close(struct store_reader *r)
-{
-    mem_free(r);
 }
 
 /* ---- life -------------------------------------------------------------- */
@@ -794,13 +502,13 @@ static const struct store_ops model_ops = {
     .load = model_load,
     .commit = model_commit,
     .space = model_space,
-    .reader_open = model_reader_open,
-    .reader_close = model_reader_close,
-    .read_segments = model_read_segments,
-    .read_log = model_read_log,
-    .read_blob = model_read_blob,
-    .read_rows = model_read_rows,
-    .scrub = model_scrub,
+    .reader_open = store_model_reader_open,
+    .reader_close = store_model_reader_close,
+    .read_segments = store_model_read_segments,
+    .read_log = store_model_read_log,
+    .read_blob = store_model_read_blob,
+    .read_rows = store_model_read_rows,
+    .scrub = store_model_scrub,
 };
 
 struct store *store_model_new(const struct store_founding *f,
@@ -915,7 +623,7 @@ bool store_model_rot(struct store *base, enum store_rot kind, uint32_t group,
     }
     if (held == NULL)
         return false;
-    struct model_home *h = find_home(m, group, held->view.incarnation);
+    struct model_home *h = store_model_home(m, group, held->view.incarnation);
     if (kind == STORE_ROT_LOG || kind == STORE_LOST_LOG)
         return rot_log(h, kind, draw);
     if (kind != STORE_ROT_STATE && kind != STORE_ROT_INDEX)

@@ -152,7 +152,7 @@ struct node_timing node_timing_default(void)
         .record_ask_ms = 200,
         .lane_timeout_ms = ELECTION_MS,
         .walk_ms = HEARTBEAT_MS,
-        .calm_ms = 60000,
+        .calm_ms = 10000,
         .orphan_ms = 5000,
         .unstored_age_ms = UNSTORED_AGE_MS,
         .stop_ms = 2000,

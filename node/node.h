@@ -47,7 +47,8 @@ struct node_timing {
     uint32_t record_ask_ms;      /* asking a peer for a newer record */
     uint32_t lane_timeout_ms;    /* no echo for so long: all is lost */
     uint32_t walk_ms;            /* how often a leader looks at its row */
-    uint32_t calm_ms;            /* a node seen dead leads again after this */
+    uint32_t calm_ms;            /* a node seen dead leads again after this,
+                                    and after twice that the next time (L3) */
     uint32_t orphan_ms;          /* no leader for this long: ask the members */
     uint32_t unstored_age_ms;    /* lazy rows are never older */
     uint32_t stop_ms;            /* handing over at a stop */

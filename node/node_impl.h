@@ -172,7 +172,8 @@ struct peer {
     uint64_t boot; /* the highest seen, 0: none, and whose that was (S6) */
     uint32_t nonce;
     uint64_t hello_ms; /* when we last said ours */
-    bool was_dead;     /* gossip saw it dead in this life of ours */
+    uint32_t deaths;   /* that gossip has seen, in quick succession */
+    uint64_t death_ms; /* the last one */
     /* Where it says that it is reached; empty: as the record has it. */
     char said_client[ADDRESS_MAX + 1], said_peer[ADDRESS_MAX + 1];
     uint64_t heard_ms; /* any message, or when it was last connected anew */
@@ -606,6 +607,8 @@ void node_walk_removed(struct node *n, struct peer *p, const struct frame *f);
  * over that has all. */
 void node_walk_leave(struct node *n, struct group *g);
 void node_walk_rank(struct node *n, struct group *g);
+/* Gossip sees it dead. */
+void node_walk_death(struct node *n, struct peer *p);
 void node_walk_replied(struct node *n, struct peer *p, const struct frame *f);
 /* To all nodes of the group's row and of the configuration. */
 void node_walk_ask_all(struct node *n, const struct frame *f,

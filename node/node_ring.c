@@ -511,7 +511,7 @@ void node_ring_swim(struct node *n)
             continue;
         }
         if (e.state == SWIM_DEAD)
-            p->was_dead = true;
+            node_walk_death(n, p);
         const struct member *m = &n->record->members[p->slot];
         node_log(n, e.state == SWIM_DEAD ? NODE_WARN : NODE_INFO,
                  "node %s is %s", m->name, swim_state_name(e.state));

@@ -6,6 +6,8 @@
 
 /* A member that lags by so many entries is about to match. */
 #define MATCHED_LAG 64u
+/* Who dies again and again waits 64 times as long as after its first death. */
+#define CALM_DOUBLINGS_MAX 6u
 
 void node_walk_rank(struct node *n, struct group *g)
 {
@@ -15,15 +17,27 @@ void node_walk_rank(struct node *n, struct group *g)
 
 /* ---- leaders ----------------------------------------------------------- */
 
-/* Calm: never seen dead since our start, or alive again for long (L3). */
+/* Calm: not seen dead lately, or alive again for long enough (L3). */
 static bool is_calm(const struct node *n, struct id128 node)
 {
     const struct peer *p = node_peer(n, node);
     if (p == NULL || swim_state(&n->swim, node) == SWIM_DEAD)
         return false;
-    return !p->was_dead ||
-           node_has_timed_out(n->now_ms, swim_since_ms(&n->swim, node),
-                              n->cfg.timing.calm_ms);
+    if (p->deaths == 0)
+        return true;
+    uint32_t calm_ms = n->cfg.timing.calm_ms << (p->deaths - 1);
+    return node_has_timed_out(n->now_ms, swim_since_ms(&n->swim, node),
+                              calm_ms);
+}
+
+void node_walk_death(struct node *n, struct peer *p)
+{
+    uint32_t longest_ms = n->cfg.timing.calm_ms << CALM_DOUBLINGS_MAX;
+    if (node_has_timed_out(n->now_ms, p->death_ms, 2 * longest_ms))
+        p->deaths = 0;
+    p->death_ms = n->now_ms;
+    if (p->deaths <= CALM_DOUBLINGS_MAX)
+        p->deaths++;
 }
 
 static bool is_out(const struct node *n, struct id128 node)

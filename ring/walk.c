@@ -295,6 +295,26 @@ static bool hand_over(const struct walk_view *v, struct walk_step *out)
     return false;
 }
 
+/* The configuration is the row. Why another than its first leads, is said. */
+static struct walk_step done(const struct walk_view *v)
+{
+    struct walk_step step = {.kind = WALK_DONE};
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (!id_equal(m->replica.node, v->row[0]) ||
+            id_equal(m->replica.node, v->self.node))
+            continue;
+        step.replica = m->replica;
+        if (!is_fit(v, i))
+            step.reason = "the row's first does not answer or lags, so another "
+                          "leads";
+        else
+            step.reason = "the row's first was dead: it leads again once it "
+                          "has been in touch for a while";
+    }
+    return step;
+}
+
 /* What it waits for, if the configuration is not the row yet. */
 static struct walk_step wait_or_done(const struct walk_view *v,
                                      const struct tally *t)
@@ -316,7 +336,7 @@ static struct walk_step wait_or_done(const struct walk_view *v,
     }
     if (t->wanted_voters < v->row_count)
         return step_of(WALK_WAIT, v->self, "the configuration is full");
-    return (struct walk_step){.kind = WALK_DONE};
+    return done(v);
 }
 
 struct walk_step walk_next(const struct walk_view *v)

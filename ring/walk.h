@@ -64,7 +64,8 @@ struct walk_step {
     enum walk_kind kind;
     struct id128 node;      /* ADD */
     struct replica replica; /* PROMOTE, REMOVE, TRANSFER; WAIT: for whom */
-    const char *reason;     /* static text, of any kind but DONE */
+    const char *reason;     /* static text; of DONE only if another than the
+                               row's first leads: why */
 };
 
 struct walk_step walk_next(const struct walk_view *v);

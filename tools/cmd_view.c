@@ -543,6 +543,23 @@ static bool group_is_settled(const struct cmd_view *v, uint32_t group,
     return false;
 }
 
+/* Of those that it leads though their row prefers another: why. */
+static const struct cmd_view_group *led_for_another(const struct cmd_view *v,
+                                                    uint32_t slot)
+{
+    const struct cmd_view_group *any = NULL;
+    for (uint32_t g = 1; g < v->record->row_count; g++) {
+        const struct cmd_view_group *at = &v->groups[g];
+        if (!at->has_leader || at->leader != slot ||
+            record_rank(v->record, g, (uint16_t)slot) == 0)
+            continue;
+        if (at->g.reason.size > 0)
+            return at;
+        any = at;
+    }
+    return any;
+}
+
 bool cmd_view_is_balanced(const struct cmd_view *v, char text[256])
 {
     const struct record *r = v->record;
@@ -552,14 +569,17 @@ bool cmd_view_is_balanced(const struct cmd_view *v, char text[256])
         share[record_row(r, g, &(uint32_t){0})[0]]++;
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct member *m = &r->members[i];
-        if (!record_is_eligible(m))
+        const struct cmd_view_group *at;
+        if (!record_is_eligible(m) || v->nodes[i].leaders <= share[i] + 1)
             continue;
-        if (v->nodes[i].leaders <= share[i] + 1)
-            continue;
+        at = led_for_another(v, i);
+        bool is_told = at != NULL && at->g.reason.size > 0;
         (void)snprintf(text, 256,
-                       "%s leads %u partitions; its share is %u (a node that "
-                       "was dead leads again after a minute in touch)",
-                       m->name, v->nodes[i].leaders, share[i]);
+                       "%s leads %u partitions, its share is %u: of one, %.*s",
+                       m->name, v->nodes[i].leaders, share[i],
+                       is_told ? (int)min_u64(at->g.reason.size, 160) : 30,
+                       is_told ? (const char *)at->g.reason.data
+                               : "it is about to be handed over");
         return false;
     }
     return true;

@@ -599,7 +599,7 @@ static void print_step(const struct walk_step *s, struct buf *out)
     uint8_t node =
         s->kind == WALK_ADD ? s->node.bytes[0] : s->replica.node.bytes[0];
     buf_printf(out, "%s", names[s->kind]);
-    if (s->kind != WALK_DONE)
+    if (s->reason != NULL)
         buf_printf(out, " %u: %s", node, s->reason);
     buf_printf(out, "\n");
 }

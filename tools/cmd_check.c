@@ -224,8 +224,10 @@ static void list_copies(struct check *c, uint32_t group)
     c->copy_count = c->found_count = 0;
     if (g->has_leader) {
         for (uint32_t i = 0; i < g->g.replica_count; i++) {
-            uint16_t slot = record_slot(r, g->g.replicas[i].node);
-            if (g->g.replicas[i].is_voter && slot != SLOT_NONE)
+            struct id128 node = g->g.replicas[i].node;
+            uint16_t slot = record_slot(r, node);
+            if (g->g.replicas[i].is_voter && slot != SLOT_NONE &&
+                !cmd_view_is_kept_seat(c->v, group, node))
                 add_copy(c, slot);
         }
         return;

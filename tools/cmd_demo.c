@@ -14,6 +14,7 @@
 #include "ring/base.h"
 #include "tools/cli.h"
 #include "tools/cmd.h"
+#include "tools/cmd_heal.h"
 #include "tools/cmd_nodes.h"
 #include "tools/cmd_view.h"
 
@@ -22,18 +23,27 @@ static const char usage[] =
     "                folder: stores files, kills one node with -9, reads all\n"
     "                back, appends, starts it again, reads again, and "
     "compares\n"
-    "                every byte. On a terminal they stay until Enter. Exits\n"
-    "                with 1 if anything differed, and keeps the folder "
-    "then.\n" CMD_COMMON_USAGE;
+    "                every byte. With 4 or more the dead one stays away until\n"
+    "                the ring has given it up (after 5 s) and made its copies\n"
+    "                anew on the others; then it is taken back. On a terminal\n"
+    "                they stay until Enter. Exits with 1 if anything "
+    "differed,\n"
+    "                and keeps the folder then.\n" CMD_COMMON_USAGE;
 
 #define FILES_MAX     12u
 #define FILE_BYTES    (64u * 1024u * 1024u) /* larger ones are left out */
+#define SMALL_BYTES   (8u * 1024u * 1024u)  /* where many streams are wanted */
 #define FILE_LEAST    (1024u * 1024u)
 #define TOTAL_BYTES   (48u * 1024u * 1024u)
 #define SEGMENT_BYTES (256u * 1024u)
 #define SETTLE_MS     120000u
 #define ANSWER_MS     1500u
 #define TIMEOUT_MS    20000u
+#define POLL_MS       100
+#define TELL_MS       500u /* between lines, where no line is written over */
+/* So many nodes can do without one: its copies have where to go. */
+#define HEAL_NODES 4u
+#define OUT_AFTER  "5s"
 
 struct demo_file {
     char path[512];
@@ -49,6 +59,11 @@ struct demo {
     struct demo_file files[FILES_MAX];
     size_t file_count;
     uint64_t began_ms, step_ms;
+    bool heals;           /* there are enough nodes for it */
+    uint32_t victim;      /* of the nodes: the one that is killed */
+    struct cmd_heal lost; /* while it is missed and not yet given up */
+    char told[256];       /* last, by tell */
+    uint64_t told_ms;
 };
 
 /* ---- being interrupted ------------------------------------------------- */
@@ -136,7 +151,7 @@ static void look_at(struct demo *d, const char *folder, const char *name,
         !S_ISREG(s.st_mode) || access(f.path, R_OK) != 0)
         return;
     f.size = (uint64_t)s.st_size;
-    if (f.size < FILE_LEAST || f.size > FILE_BYTES ||
+    if (f.size < FILE_LEAST || f.size > (d->heals ? SMALL_BYTES : FILE_BYTES) ||
         strlen(name) >= sizeof f.stream || is_taken(d, name))
         return;
     memcpy(f.stream, name, strlen(name) + 1);
@@ -284,24 +299,59 @@ static bool get_all(struct demo *d, const char *when)
 
 /* ---- the nodes --------------------------------------------------------- */
 
-static bool settle(struct demo *d, bool with_balance)
+/* Whether what is waited for has come; how far it is goes to `text`. */
+typedef bool done_fn(struct demo *d, const struct cmd_view *v, char text[256]);
+
+static bool is_settled(struct demo *d, const struct cmd_view *v, char text[256])
+{
+    return v->record->member_count == d->nodes.count &&
+           cmd_view_is_settled(v, false, text);
+}
+
+static bool is_balanced(struct demo *d, const struct cmd_view *v,
+                        char text[256])
+{
+    return v->record->member_count == d->nodes.count &&
+           cmd_view_is_settled(v, true, text);
+}
+
+/* A line now and then, where none can be written over. */
+static void tell(struct demo *d, const char *text)
+{
+    uint64_t now = cli_now_ms();
+    cli_progress(d->cli, "%s", text);
+    if (cli_is_terminal(stderr) || now - d->told_ms < TELL_MS ||
+        strcmp(text, d->told) == 0)
+        return;
+    (void)printf("%10s%s\n", "", text);
+    (void)fflush(stdout);
+    (void)snprintf(d->told, sizeof d->told, "%s", text);
+    d->told_ms = now;
+}
+
+/* Asks the ring again and again. What is live is told in any case, the rest on
+ * a terminal only. */
+static bool wait_until(struct demo *d, done_fn *is_done, bool is_live)
 {
     uint64_t until = cli_now_ms() + SETTLE_MS;
     char text[256] = "no answer yet";
-    bool is_settled = false;
-    while (!is_settled && interrupts == 0 && cli_now_ms() < until) {
+    bool is_over = false;
+    d->told_ms = 0;
+    while (!is_over && interrupts == 0 && cli_now_ms() < until) {
         enum eddy_error err;
         struct cmd_view *v = cmd_view_take(d->e, ANSWER_MS, &err);
-        is_settled = v != NULL && v->record->member_count == d->nodes.count &&
-                     cmd_view_is_settled(v, with_balance, text);
+        is_over = v != NULL && is_done(d, v, text);
         cmd_view_free(v);
-        if (is_settled)
+        if (is_over)
             break;
-        cli_progress(d->cli, "%s", text);
-        struct timespec pause = {0, 100 * 1000000L};
+        if (is_live)
+            tell(d, text);
+        else
+            cli_progress(d->cli, "%s", text);
+        struct timespec pause = {0, POLL_MS * 1000000L};
         (void)nanosleep(&pause, NULL);
     }
-    return is_settled || broken(d, "the ring does not settle: %s", text);
+    return is_over || broken(d, "the ring does not settle: %s", text);
 }
 
 static bool start_ring(struct demo *d)
@@ -317,7 +367,7 @@ static bool start_ring(struct demo *d)
         return broken(d, "%s", reason);
     say(d, "%u node%s run, in %s", n->count, n->count == 1 ? "" : "s",
         n->folder);
-    if (!settle(d, true))
+    if (!wait_until(d, is_balanced, false))
         return false;
     say(d, "every partition has its %u cop%s and a leader",
         n->count < 3 ? n->count : 3, n->count == 1 ? "y" : "ies");
@@ -325,7 +375,7 @@ static bool start_ring(struct demo *d)
 }
 
 /* Who leads most. */
-static bool choose_victim(struct demo *d, uint32_t *victim)
+static bool kill_one(struct demo *d)
 {
     enum eddy_error err;
     struct cmd_view *v = cmd_view_take(d->e, ANSWER_MS, &err);
@@ -341,28 +391,105 @@ static bool choose_victim(struct demo *d, uint32_t *victim)
     }
     for (uint32_t i = 0; i < d->nodes.count; i++)
         if (strcmp(d->nodes.nodes[i].name, name) == 0)
-            *victim = i;
-    cmd_nodes_kill(&d->nodes, *victim);
+            d->victim = i;
+    cmd_nodes_kill(&d->nodes, d->victim);
     say(d, "killed %s with -9: it led %u of %u partitions", name, most,
         v->record->partitions);
     cmd_view_free(v);
     return true;
 }
 
+/* ---- healing ----------------------------------------------------------- */
+
+static const char *victim_name(const struct demo *d)
+{
+    return d->nodes.nodes[d->victim].name;
+}
+
+static bool victim_is_out(const struct demo *d, const struct cmd_view *v)
+{
+    for (uint32_t i = 0; i < v->record->member_count; i++)
+        if (strcmp(v->record->members[i].name, victim_name(d)) == 0)
+            return v->record->members[i].seen == SEEN_OUT;
+    return false;
+}
+
+/* Until then its copies are missed, and none is made anew. */
+static bool is_given_up(struct demo *d, const struct cmd_view *v,
+                        char text[256])
+{
+    if (victim_is_out(d, v))
+        return true;
+    cmd_heal_count(v, &d->lost);
+    (void)snprintf(text, 256,
+                   "%s does not come back: the others give it up when it has "
+                   "been dead for " OUT_AFTER,
+                   victim_name(d));
+    return false;
+}
+
+static bool is_healed(struct demo *d, const struct cmd_view *v, char text[256])
+{
+    struct cmd_heal h;
+    char why[256];
+    cmd_heal_count(v, &h);
+    cmd_heal_text(&h, text);
+    return is_settled(d, v, why);
+}
+
+static bool is_taken_back(struct demo *d, const struct cmd_view *v,
+                          char text[256])
+{
+    (void)snprintf(text, 256,
+                   "%s is taken back when it has been in touch for " OUT_AFTER,
+                   victim_name(d));
+    return !victim_is_out(d, v);
+}
+
+/* Nobody is at the keyboard: it only looks. */
+static bool watch_healing(struct demo *d)
+{
+    char bytes[CLI_TEXT_SIZE], took[CLI_TEXT_SIZE];
+    if (!wait_until(d, is_given_up, true))
+        return false;
+    say(d, "%s is out of the ring: its %u copies, %s, are made anew",
+        victim_name(d), d->lost.copies - d->lost.whole,
+        cli_size(d->lost.bytes, bytes));
+    uint64_t began = cli_now_ms();
+    if (!wait_until(d, is_healed, true))
+        return false;
+    say(d, "all %u copies are whole again, on the other %u nodes, after %s",
+        d->lost.copies, d->nodes.count - 1,
+        cli_duration(cli_now_ms() - began, took));
+    return get_all(d, " from them");
+}
+
+/* It comes back to a ring that has done without it. */
+static bool watch_return(struct demo *d)
+{
+    if (!wait_until(d, is_taken_back, true))
+        return false;
+    say(d, "%s is taken back, and gets its share again", victim_name(d));
+    return wait_until(d, is_healed, true);
+}
+
+/* ---- the story --------------------------------------------------------- */
+
 static bool tell_story(struct demo *d)
 {
-    uint32_t victim = 0;
-    if (!start_ring(d) || !put_all(d, "") || !choose_victim(d, &victim))
+    if (!start_ring(d) || !put_all(d, "") || !kill_one(d))
         return false;
     /* Of two copies both are a majority: nothing is said with one. */
     bool has_quorum = d->nodes.count >= 3;
     if (has_quorum && (!get_all(d, " without it") ||
                        !put_all(d, ", once more, while it is down")))
         return false;
-    if (!cmd_nodes_start(&d->nodes, victim))
+    if (d->heals && !watch_healing(d))
+        return false;
+    if (!cmd_nodes_start(&d->nodes, d->victim))
         return broken(d, "%s", d->nodes.reason);
-    say(d, "%s runs again", d->nodes.nodes[victim].name);
-    if (!settle(d, false))
+    say(d, "%s runs again", victim_name(d));
+    if (!(d->heals ? watch_return(d) : wait_until(d, is_settled, false)))
         return false;
     say(d, "its copies have caught up");
     return get_all(d, "");
@@ -413,6 +540,14 @@ static bool run_demo(struct demo *d)
     return true;
 }
 
+static bool prepare(struct demo *d, uint32_t count)
+{
+    bool is_ready = cmd_nodes_prepare(&d->nodes, count);
+    d->heals = count >= HEAL_NODES;
+    d->nodes.out_after = d->heals ? OUT_AFTER : NULL;
+    return is_ready;
+}
+
 int cmd_demo(int argc, char **argv)
 {
     struct cli cli = {.usage = usage};
@@ -434,7 +569,7 @@ int cmd_demo(int argc, char **argv)
         d->step_ms = d->began_ms;
         cli.is_json = false; /* a story, not a document */
         catch_signals(d);
-        bool is_told = cmd_nodes_prepare(&d->nodes, (uint32_t)count)
+        bool is_told = prepare(d, (uint32_t)count)
                            ? run_demo(d)
                            : broken(d, "%s", d->nodes.reason);
         bool keeps = !is_told && interrupts == 0 && d->nodes.folder[0] != 0;

@@ -157,10 +157,23 @@ bool cmd_nodes_make(struct cmd_nodes *n, uint32_t i)
                    n->nodes[0].name);
     (void)snprintf(copies, sizeof copies, "%u", n->count < 3 ? n->count : 3);
     log_path(n, i, log, sizeof log);
-    const char *const init[] = {
-        n->program,      "init",          "--data",       data,     "--listen",
-        listen,          "--peer-listen", peer,           "--name", node->name,
-        "--replication", copies,          "--partitions", "64",     NULL};
+    const char *const init[] = {n->program,
+                                "init",
+                                "--data",
+                                data,
+                                "--listen",
+                                listen,
+                                "--peer-listen",
+                                peer,
+                                "--name",
+                                node->name,
+                                "--replication",
+                                copies,
+                                "--partitions",
+                                "64",
+                                n->out_after == NULL ? NULL : "--out-after",
+                                n->out_after,
+                                NULL};
     const char *const join[] = {
         n->program,      "join", "--data", data,       "--listen", listen,
         "--peer-listen", peer,   "--name", node->name, "--to",     to,

@@ -19,7 +19,8 @@ struct cmd_node {
 
 struct cmd_nodes {
     char folder[64];
-    char program[4096]; /* eddyd */
+    char program[4096];    /* eddyd */
+    const char *out_after; /* of the ring; NULL: its default */
     uint32_t count;
     struct cmd_node nodes[CMD_NODES_MAX];
     char reason[512]; /* why the last call failed */

@@ -315,12 +315,56 @@ static void find_out(const struct cmd_view *v, struct findings *f)
     uint64_t now = cli_wall_ms();
     name_members(v, is_out, names, sizeof names);
     add(f, "MEMBER_OUT", VIEW_WARN, out, now - min_u64(now, since),
-        "%s: dead for too long, so its copies were made anew on others; start "
+        "%s: dead for too long, so its copies are made anew on others; start "
         "eddyd there again and it is taken back",
         names);
     name_members(v, is_back, names, sizeof names);
     add(f, "MEMBER_BACK", VIEW_WARN, back, UINT64_MAX,
         "%s: out and in touch again; it is taken back once that has lasted",
+        names);
+}
+
+/* As group 0's leader judges, from what the nodes that answered have seen. */
+bool cmd_view_held(const struct cmd_view *v, bool is_held[MEMBERS_MAX])
+{
+    struct member_contact contacts[MEMBERS_MAX] = {0};
+    uint16_t slots[MEMBERS_MAX];
+    bool is_any = false;
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        const struct cmd_view_node *n = &v->nodes[i];
+        bool is_dead = !n->has_answered && n->seen_dead > n->seen_alive &&
+                       n->dead_ms >= v->record->out_after_ms;
+        contacts[i] = (struct member_contact){is_dead, n->has_answered};
+        is_held[i] = is_dead && v->record->members[i].wanted != WANTED_LEFT &&
+                     v->record->members[i].seen != SEEN_OUT;
+    }
+    uint32_t count =
+        record_may_go_out(v->record, cli_wall_ms(), 1, contacts, slots);
+    for (uint32_t i = 0; i < count; i++)
+        is_held[slots[i]] = false;
+    for (uint32_t i = 0; i < v->record->member_count; i++)
+        is_any = is_any || is_held[i];
+    return is_any;
+}
+
+static void find_held(const struct cmd_view *v, struct findings *f)
+{
+    bool is_held[MEMBERS_MAX] = {false};
+    uint32_t count = 0;
+    uint64_t since = 0;
+    char names[160];
+    if (!cmd_view_held(v, is_held))
+        return;
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        count += is_held[i];
+        if (is_held[i])
+            since = max_u64(since, v->nodes[i].dead_ms);
+    }
+    name_members(v, is_held, names, sizeof names);
+    add(f, "DOES_NOT_HEAL", VIEW_WARN, count, since,
+        "%s: dead for more than out-after, but at most one, or a tenth of the "
+        "nodes, goes out by itself within an hour, and not two of a zone: "
+        "start eddyd there again, or eddy ring remove it",
         names);
 }
 
@@ -350,18 +394,37 @@ static uint32_t live_members(const struct cmd_view *v)
     return count;
 }
 
+/* Of a group's row, how many live voters it takes to be whole. */
+static uint32_t voters_wanted(const struct cmd_view *v, uint32_t group)
+{
+    uint32_t count, eligible = 0;
+    const uint16_t *row = record_row(v->record, group, &count);
+    if (group != 0)
+        return v->record->copies;
+    for (uint32_t i = 0; i < count; i++)
+        eligible += record_is_eligible(&v->record->members[row[i]]);
+    return eligible < 3 ? count : eligible;
+}
+
+bool cmd_view_is_kept_seat(const struct cmd_view *v, uint32_t group,
+                           struct id128 node)
+{
+    uint32_t row;
+    (void)record_row(v->record, group, &row);
+    uint16_t slot = record_slot(v->record, node);
+    return group == 0 && voters_wanted(v, group) < row && slot != SLOT_NONE &&
+           !record_is_eligible(&v->record->members[slot]);
+}
+
 static void find_groups(const struct cmd_view *v, struct findings *f)
 {
     const struct record *r = v->record;
     uint32_t leaderless = 0, too_few = 0, under = 0;
     for (uint32_t g = 0; g < r->row_count; g++) {
         const struct cmd_view_group *at = &v->groups[g];
-        uint32_t row;
-        (void)record_row(r, g, &row);
-        uint32_t wanted = g == 0 ? row : r->copies;
         leaderless += !at->has_leader;
         too_few += at->has_leader && g > 0 && voters(&at->g) < r->acks;
-        under += !at->has_leader || live_voters(&at->g) < wanted;
+        under += !at->has_leader || live_voters(&at->g) < voters_wanted(v, g);
     }
     uint32_t live = live_members(v);
     uint32_t missing = r->copies > live ? r->copies - live : 0;
@@ -486,6 +549,7 @@ size_t cmd_view_findings(const struct cmd_view *v, struct cmd_view_finding *out)
     find_down(v, &f);
     find_drains(v, &f);
     find_out(v, &f);
+    find_held(v, &f);
     find_nodes(v, &f);
     find_damage(v, &f);
     find_stalled(v, &f);
@@ -523,7 +587,8 @@ static bool group_is_settled(const struct cmd_view *v, uint32_t group,
                            node);
         else if (!is_in_row(v, group, r->node))
             (void)snprintf(text, 256, "group %u is still on %s", group, node);
-        else if (!r->is_live || r->match < at->g.commit)
+        else if ((!r->is_live || r->match < at->g.commit) &&
+                 !cmd_view_is_kept_seat(v, group, r->node))
             (void)snprintf(text, 256, "group %u: %s lags behind by %llu", group,
                            node, (unsigned long long)(at->g.commit - r->match));
         else

@@ -61,6 +61,15 @@ void cmd_view_free(struct cmd_view *v); /* NULL is accepted */
 const struct cmd_view_transfer *
 cmd_view_transfer(const struct cmd_view *v, uint32_t group, struct id128 node);
 
+/* Group 0 keeps the seat of a member that is out, where five voters would
+ * become three without it (ring/placement.h): no copy is missed there. */
+bool cmd_view_is_kept_seat(const struct cmd_view *v, uint32_t group,
+                           struct id128 node);
+
+/* By slot: dead for out-after and yet not on its way out, as others have gone
+ * within the hour, or one of its zone (T27). False if there are none. */
+bool cmd_view_held(const struct cmd_view *v, bool is_held[MEMBERS_MAX]);
+
 enum cmd_view_level { VIEW_NOTE, VIEW_WARN, VIEW_ERROR };
 
 /* What is not as it should be. */

@@ -192,13 +192,45 @@ static void explain_drain(const struct cmd_view *v, uint16_t slot,
         buf_printf(text, "its leader is about to let it go");
 }
 
+/* In the ring by its record, but it does not answer. */
+static void explain_absent(const struct cmd_view *v, uint16_t slot,
+                           struct buf *text)
+{
+    const struct member *m = &v->record->members[slot];
+    const struct cmd_view_node *n = &v->nodes[slot];
+    bool is_held[MEMBERS_MAX] = {false};
+    char ago[CLI_TEXT_SIZE];
+    if (n->seen_dead == 0) {
+        buf_printf(text,
+                   n->seen_alive > 0
+                       ? "the others see it alive, but its client address "
+                         "%s does not answer here"
+                       : "it does not answer at %s, nor has anybody who "
+                         "answers heard of it: is eddyd running there?",
+                   m->client_address);
+        return;
+    }
+    buf_printf(text, "dead for %s to %u other%s", cli_duration(n->dead_ms, ago),
+               n->seen_dead, n->seen_dead == 1 ? "" : "s");
+    if (cmd_view_held(v, is_held) && is_held[slot])
+        buf_printf(text,
+                   ", and does not go out of the ring by itself: at most one, "
+                   "or a tenth of the nodes, does within an hour, and not two "
+                   "of a zone; start it, or eddy ring remove %s",
+                   m->name);
+    else
+        buf_printf(text,
+                   ": it goes out of the ring after %us (at most one, or a "
+                   "tenth of the nodes, within an hour, and not two of a zone)",
+                   v->record->out_after_ms / 1000);
+}
+
 /* The other members that lack something of it are told by their groups. */
 static void explain_member(const struct cmd_view *v, uint16_t slot,
                            struct buf *text)
 {
     const struct member *m = &v->record->members[slot];
     const struct cmd_view_node *n = &v->nodes[slot];
-    char ago[CLI_TEXT_SIZE];
     if (m->wanted == WANTED_DRAINING) {
         explain_drain(v, slot, text);
         return;
@@ -212,22 +244,8 @@ static void explain_member(const struct cmd_view *v, uint16_t slot,
                          "made anew elsewhere; start it, or remove it");
         return;
     }
-    if (!n->has_answered && n->seen_dead > 0)
-        buf_printf(
-            text,
-            "dead for %s to %u other%s: it goes out of the ring after %us "
-            "(at most one, or a tenth of the nodes, within an hour, and "
-            "not two of a zone)",
-            cli_duration(n->dead_ms, ago), n->seen_dead,
-            n->seen_dead == 1 ? "" : "s", v->record->out_after_ms / 1000);
-    else if (!n->has_answered)
-        buf_printf(text,
-                   n->seen_alive > 0
-                       ? "the others see it alive, but its client address "
-                         "%s does not answer here"
-                       : "it does not answer at %s, nor has anybody who "
-                         "answers heard of it: is eddyd running there?",
-                   m->client_address);
+    if (!n->has_answered)
+        explain_absent(v, slot, text);
     else if (m->seen == SEEN_JOINING)
         buf_printf(text,
                    "it has joined and is not recorded as up yet: that is "

@@ -8,31 +8,10 @@ PARTITIONS=64
 
 begin 5
 cluster 4 --partitions $PARTITIONS
-NODES=${CLIENT[1]},${CLIENT[3]},${CLIENT[4]}
-mkdir acks
-"$RECORDER" create "$ADMIN" "$NODES" $STREAMS >streams.out
+make_streams $STREAMS 1 3 4
 head -c 9000000 /dev/urandom >data
 check "put before the drain" eddy put before data --segment 64K -q
 
-acks() { cat acks/acks.* 2>/dev/null | wc -l; }
-LIFE=0
-start_load() {
-    LIFE=$((LIFE + 1))
-    "$RECORDER" load "$ADMIN" "$NODES" $STREAMS acks $LIFE 2>>recorder.log &
-    LOADER=$!
-    OTHERS+=("$LOADER")
-}
-end_load() { # end_load NAME: what was acknowledged is there
-    local words
-    kill -TERM "$LOADER"
-    wait "$LOADER" 2>/dev/null
-    if words=$("$RECORDER" verify "$ADMIN" "$NODES" $STREAMS acks 2>verify.log); then
-        ok "$1: $words"
-    else
-        not_ok "$1: $words $(head -n 3 verify.log | tr '\n' ' ')"
-    fi
-}
-has_acks() { [ "$(acks)" -ge "$1" ]; }
 is_same() { eddy get "$1" -q -o copy && cmp -s copy data; }
 epoch() { eddy ring status --json | sed 's/.*"epoch":\([0-9]*\).*/\1/'; }
 members() { eddy ring members --json | grep -o '"name":"[^"]*"' | wc -l; }
@@ -70,7 +49,8 @@ exit_of 2 30
 check "its eddyd ends with 79 (after $took ms)" test $? = 79
 before=$(acks)
 within 20 has_acks $((before + 200)) || not_ok "the load does not go on"
-end_load "all that was acknowledged meanwhile"
+stop_load
+verify "all that was acknowledged meanwhile"
 check "three nodes keep everything" is_whole 3 1 3 4
 check "three members" test "$(members)" = 3
 check "byte for byte" is_same before
@@ -98,7 +78,8 @@ within 20 eddy ring why node n5 || not_ok "n5 is not known"
 check "n5 takes the place of n4, which is dead" \
     eddy ring replace n4 n5 --yes -q
 check "until n4 has left" eddy ring wait --timeout 90s
-end_load "all that was acknowledged meanwhile"
+stop_load
+verify "all that was acknowledged meanwhile"
 check "three nodes keep everything again" is_whole 3 1 3 5
 check "byte for byte again" is_same before
 run 4

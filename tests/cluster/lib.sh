@@ -5,6 +5,8 @@
 #   found; enter 2; run 1; run 2  eddyd init, join, run
 #   cluster 3                     all that for three, and wait until healthy
 #   check NAME COMMAND...         "ok NAME" or "not ok NAME"
+#   find_files 20 6M; put_files 20; same_files    real files, there and back
+#   make_streams 64 1 2 3; start_load; stop_load; verify NAME   a load
 #   finish
 #
 # Node i is named n$i; its folder is $W/n$i, its addresses ${CLIENT[i]} and
@@ -271,3 +273,119 @@ cluster() { # cluster N [OPTION...]: N nodes, healthy
     within 30 is_healthy $((n < 3 ? n : 3)) $(seq "$n") ||
         { not_ok "the cluster does not form"; exit 1; }
 }
+
+# ---- the ring, as eddy tells it -----------------------------------------------
+
+# Which members `ring members` says to be out: their names.
+out_members() { eddy ring members | awk '/^.X/ { print $3 }' | xargs; }
+is_out() { [ "$(out_members)" = "n$1" ]; }
+none_is_out() { [ -z "$(out_members)" ]; }
+# Every partition is where the table wants it, and whole.
+is_at_its_row() {
+    eddy ring table | awk '
+        function sorted(list,   a, n, i, j, t) {
+            n = split(list, a, ",")
+            for (i = 2; i <= n; i++)
+                for (j = i; j > 1 && a[j] < a[j - 1]; j--) {
+                    t = a[j]; a[j] = a[j - 1]; a[j - 1] = t
+                }
+            t = ""
+            for (i = 1; i <= n; i++) t = t a[i] ","
+            return t
+        }
+        $1 == "ring" { next }
+        sorted($2) != sorted($4) { bad = 1 }
+        { rows++ }
+        END { exit bad || rows != '$PARTITIONS' }'
+}
+keeps() { # keeps I: partitions that the table gives it
+    eddy ring table | awk -v name="n$1" '
+        $1 != "ring" && ("," $2 ",") ~ ("," name ",") { n++ }
+        END { print n + 0 }'
+}
+has_share() { [ "$(keeps "$1")" -gt 0 ]; }
+
+# ---- real files ----------------------------------------------------------------
+
+# find_files MIB LARGEST: FILES are files of this machine, so many MiB of them
+# if it has as many, of 1 MiB to LARGEST each.
+find_files() {
+    mapfile -t FILES < <(
+        find /usr/bin /usr/lib -xdev -type f -size +1M -size "-$2" \
+            -printf '%p %s\n' | LC_ALL=C sort |
+            awk -v left=$(($1 * 1048576)) 'left > 0 { print $1; left -= $2 }')
+    mapfile -t SUMS < <(sha256sum "${FILES[@]}" | cut -d' ' -f1)
+    STORED=0 STORED_BYTES=0
+}
+# put_files MIB: so many MiB more of them, in streams file/0, file/1 ...; when
+# all are stored they are stored again, under other names.
+put_files() {
+    local until=$((STORED_BYTES + $1 * 1048576)) file
+    while [ $STORED_BYTES -lt $until ]; do
+        file=${FILES[STORED % ${#FILES[@]}]}
+        eddy put "file/$STORED" "$file" -q || return 1
+        STORED_BYTES=$((STORED_BYTES + $(stat -Lc %s "$file")))
+        STORED=$((STORED + 1))
+    done
+}
+# Every stream has the bytes of its file.
+same_files() {
+    local i sum
+    for ((i = 0; i < STORED; i++)); do
+        sum=$(eddy get "file/$i" -q | sha256sum) &&
+            [ "${sum%% *}" = "${SUMS[i % ${#FILES[@]}]}" ] ||
+            { echo "file/$i is not ${FILES[i % ${#FILES[@]}]}"; return 1; }
+    done
+    [ $STORED -gt 0 ]
+}
+
+# ---- a load --------------------------------------------------------------------
+
+# make_streams COUNT I...: for the load, whose clients know nodes I to begin with.
+make_streams() {
+    local i
+    STREAMS=$1 NODES='' LIFE=0 LOADER=''
+    shift
+    for i in "$@"; do
+        NODES+=${NODES:+,}${CLIENT[i]}
+    done
+    mkdir -p acks
+    "$RECORDER" create "$ADMIN" "$NODES" "$STREAMS" >streams.out
+}
+acks() { cat acks/acks.* 2>/dev/null | wc -l; } # appends acknowledged so far
+has_acks() { [ "$(acks)" -ge "$1" ]; }
+# start_load [WRITERS [MS]]: appends until stop_load; as fast as it can, or with
+# a rest of so many ms.
+start_load() {
+    LIFE=$((LIFE + 1))
+    "$RECORDER" load "$ADMIN" "$NODES" "$STREAMS" acks $LIFE "$@" \
+        2>>recorder.log &
+    LOADER=$!
+    OTHERS+=("$LOADER")
+}
+stop_load() { # stop_load [SIGNAL]
+    kill "${1:--TERM}" "$LOADER"
+    wait "$LOADER" 2>/dev/null
+    LOADER=''
+}
+# verify NAME: what was acknowledged is there, nothing twice, lost or changed.
+verify() {
+    local words
+    if words=$("$RECORDER" verify "$ADMIN" "$NODES" "$STREAMS" acks 2>verify.log); then
+        ok "$1: $words"
+    else
+        not_ok "$1: $words $(head -n 3 verify.log | tr '\n' ' ')"
+    fi
+}
+
+# took SINCE_US UNTIL_US: reads lines "WHEN_US TOOK_US". Of those that ended
+# then, how many there were, the median, the 99th of 100 and the longest, in ms.
+took() {
+    awk -v since="$1" -v until="$2" '$1 >= since && $1 < until { print $2 }' |
+        sort -n | awk '{ v[NR] = $1 / 1000 } END {
+            if (NR == 0) { print "0 none none none"; exit }
+            printf "%d %.1f %.1f %.1f\n", NR, v[int((NR + 1) / 2)],
+                v[int(NR * 0.99 + 0.99)], v[NR] }'
+}
+# The same of the load's appends.
+load_took() { cat acks/acks.* | awk 'NF == 6 { print $5, $6 }' | took "$1" "$2"; }

@@ -13,15 +13,6 @@ BUSY_MS=10000            # more is asked than this
 
 begin 5
 
-# took SINCE_US UNTIL_US: of the appends that ended then, how many there were,
-# the median, the 99th of 100 and the longest, in ms.
-took() {
-    awk -v since="$1" -v until="$2" '$1 >= since && $1 < until { print $2 }' \
-        probes/put.* | sort -n | awk '{ v[NR] = $1 / 1000 } END {
-            if (NR == 0) { print "0 none none none"; exit }
-            printf "%d %.1f %.1f %.1f\n", NR, v[int((NR + 1) / 2)],
-                v[int(NR * 0.99 + 0.99)], v[NR] }'
-}
 # The longest that any stream has gone without an acknowledgement, in ms: an
 # append that never came back is seen here.
 longest_pause() {
@@ -70,14 +61,14 @@ rolling() {
     until=${EPOCHREALTIME/./}
     kill -TERM $putter
     wait $putter
-    read -r count median p99 worst < <(took "$calm" "$since")
+    read -r count median p99 worst < <(cat probes/put.* | took "$calm" "$since")
     say "$n nodes, $STREAMS streams, at rest: $count appends, median $median ms, p99 $p99 ms, longest $worst ms"
     local limit=$P99_MS worst_limit=$WORST_MS
     if [ "$count" -lt 100 ] || [ "${p99%.*}" -gt $BUSY_P99_MS ]; then
         say "the machine is too busy to measure anything"
         limit=$BUSY_MS worst_limit=$BUSY_MS
     fi
-    read -r count median p99 worst < <(took "$since" "$until")
+    read -r count median p99 worst < <(cat probes/put.* | took "$since" "$until")
     check "$n nodes: p99 of $count appends during the restarts is $p99 ms (median $median, longest $worst)" \
         awk "BEGIN { exit !($count > 100 && $p99 <= $limit && $worst <= $worst_limit) }"
     local pause

@@ -9,8 +9,10 @@
  *
  *   recorder create KEY NODES STREAMS        makes rec/0, rec/1, ...; prints
  *                                            a line "STREAM PARTITION" for each
- *   recorder load KEY NODES STREAMS DIR LIFE [WRITERS]
- *                                            appends until SIGTERM (or -9)
+ *   recorder load KEY NODES STREAMS DIR LIFE [WRITERS [MS]]
+ *                                            appends until SIGTERM (or -9);
+ *                                            each writer rests MS between its
+ *                                            rounds (none)
  *   recorder verify KEY NODES STREAMS DIR    one line of totals; exit 1 if any
  *                                            promise was broken
  *   recorder probe KEY NODES STREAMS DIR put|get MS
@@ -24,8 +26,8 @@
  * its streams: a fresh number for each load (lives LIFE * LIVES_EACH and up: a
  * writer whose producer failed begins another).
  *
- * In DIR: acks.W has lines "STREAM SEQ LIFE NUMBER", of writer W, refused.W
- * lines "STREAM LIFE NUMBER". */
+ * In DIR: acks.W has lines "STREAM SEQ LIFE NUMBER WHEN TOOK", of writer W (us
+ * since 1970 and us), refused.W lines "STREAM LIFE NUMBER". */
 #define _GNU_SOURCE /* prctl: writers die with their parent */
 #include <errno.h>
 #include <fcntl.h>
@@ -125,6 +127,7 @@ struct track { /* one writer's use of one stream */
     uint64_t life;
     uint64_t first; /* the producer's number that is our number 0 */
     uint64_t next;  /* our number */
+    uint64_t begun_us[BATCH_MAX]; /* of the last ones, by our number */
     bool has_failed;
 };
 
@@ -133,6 +136,7 @@ struct writer {
     struct eddy *eddy;
     FILE *acks, *refused;
     uint64_t life;
+    unsigned pace_ms;
     struct track tracks[STREAMS_LIMIT];
     size_t track_count;
     struct buf content;
@@ -142,10 +146,13 @@ static void on_appended(void *context, const struct eddy_appended *a)
 {
     struct track *t = context;
     unsigned long long number = a->number - t->first;
+    uint64_t now = now_us();
+    uint64_t begun = t->begun_us[number % BATCH_MAX];
     if (a->error == EDDY_OK)
-        (void)fprintf(t->writer->acks, "%u %llu %llu %llu\n", t->number,
-                      (unsigned long long)a->seq, (unsigned long long)t->life,
-                      number);
+        (void)fprintf(
+            t->writer->acks, "%u %llu %llu %llu %llu %llu\n", t->number,
+            (unsigned long long)a->seq, (unsigned long long)t->life, number,
+            (unsigned long long)now, (unsigned long long)(now - begun));
     else if (strcmp(eddy_error_done(a->error), "no") == 0)
         (void)fprintf(t->writer->refused, "%u %llu %llu\n", t->number,
                       (unsigned long long)t->life, number);
@@ -187,6 +194,7 @@ static void append_some(struct writer *w, struct track *t, unsigned count)
         content_of(t->number, t->life, t->next, &w->content);
         struct eddy_append a = {.data = w->content.data,
                                 .size = w->content.size};
+        t->begun_us[t->next % BATCH_MAX] = now_us();
         if (eddy_append(t->producer, &a) != EDDY_OK)
             t->has_failed = true;
         else
@@ -233,19 +241,28 @@ static void write_until_over(struct writer *w)
         sync_file(w->acks);
         if (!is_over)
             begin_anew(w);
+        if (!is_over && w->pace_ms > 0)
+            rest_ms(w->pace_ms);
     }
 }
 
-static int writer_main(const struct setup *s, unsigned number, unsigned writers,
-                       uint64_t life)
+/* Of a load: the writers share the streams. */
+struct shift {
+    uint64_t life;
+    unsigned writers, pace_ms;
+};
+
+static int writer_main(const struct setup *s, unsigned number,
+                       const struct shift *shift)
 {
     struct writer *w = mem_alloc(sizeof *w);
     w->setup = s;
-    w->life = life * LIVES_EACH;
+    w->life = shift->life * LIVES_EACH;
+    w->pace_ms = shift->pace_ms;
     w->eddy = connect_to(s);
     w->acks = open_file(s, "acks", number, "a");
     w->refused = open_file(s, "refused", number, "a");
-    for (unsigned i = number; i < s->streams; i += writers) {
+    for (unsigned i = number; i < s->streams; i += shift->writers) {
         struct track *t = &w->tracks[w->track_count++];
         char name[32];
         stream_name(i, name);
@@ -315,14 +332,24 @@ static int wait_children(const pid_t *children, size_t count)
     return worst;
 }
 
-static int load(const struct setup *s, uint64_t life, unsigned writers)
+static int load(const struct setup *s, const struct shift *shift)
 {
     pid_t children[STREAMS_LIMIT];
     catch_term();
-    for (unsigned i = 0; i < writers; i++)
+    for (unsigned i = 0; i < shift->writers; i++)
         if (fork_child(&children[i]))
-            return writer_main(s, i, writers, life);
-    return wait_children(children, writers);
+            return writer_main(s, i, shift);
+    return wait_children(children, shift->writers);
+}
+
+static struct shift read_shift(int argc, char **argv)
+{
+    struct shift shift = {strtoull(argv[6], NULL, 10), WRITERS, 0};
+    if (argc > 7)
+        shift.writers = (unsigned)strtoul(argv[7], NULL, 10);
+    if (argc > 8)
+        shift.pace_ms = (unsigned)strtoul(argv[8], NULL, 10);
+    return shift;
 }
 
 /* ---- probing ----------------------------------------------------------- */
@@ -606,9 +633,10 @@ int main(int argc, char **argv)
     bool is_sound = read_setup(argc, argv, &s);
     if (is_sound && strcmp(argv[1], "create") == 0)
         return create(&s);
-    if (is_sound && argc >= 7 && strcmp(argv[1], "load") == 0)
-        return load(&s, strtoull(argv[6], NULL, 10),
-                    argc > 7 ? (unsigned)strtoul(argv[7], NULL, 10) : WRITERS);
+    if (is_sound && argc >= 7 && strcmp(argv[1], "load") == 0) {
+        struct shift shift = read_shift(argc, argv);
+        return load(&s, &shift);
+    }
     if (is_sound && argc == 6 && strcmp(argv[1], "verify") == 0)
         return verify(&s);
     if (is_sound && argc == 8 && strcmp(argv[1], "probe") == 0)

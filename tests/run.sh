@@ -30,6 +30,7 @@ SCRIPT_JOBS=2
 UNIT_SECONDS=120    # a program that takes longer hangs
 SIM_SECONDS=600
 CLUSTER_SECONDS=300 # a script
+LONG_SECONDS=1800   # one that is called long_*.sh
 MUTATIONS=4000      # of each corpus, by replay
 
 : "${TEST:=build/test}" "${RELEASE:=build/release}" "${SAN:=}"
@@ -278,9 +279,13 @@ run_mutants() {
 # "# alone: WHY". Each has ports of its own: no other takes one between its
 # choice and its use.
 run_script() { # run_script SCRIPT NUMBER
-    local log=$logs/$(basename "$1") begun=$SECONDS pid status
+    local log=$logs/$(basename "$1") begun=$SECONDS limit pid status
+    case $1 in
+    */long_*.sh) limit=$LONG_SECONDS ;;
+    *) limit=$CLUSTER_SECONDS ;;
+    esac
     PORTS_FROM=$((20000 + $2 % 24 * 490)) TMPDIR=$scratch \
-        timeout -k 5 $CLUSTER_SECONDS "$1" </dev/null >"$log.log" 2>&1 &
+        timeout -k 5 $limit "$1" </dev/null >"$log.log" 2>&1 &
     pid=$!
     trap 'kill $pid; wait $pid; exit 130' INT TERM
     wait $pid

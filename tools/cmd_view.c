@@ -650,25 +650,34 @@ bool cmd_view_is_balanced(const struct cmd_view *v, char text[256])
     return true;
 }
 
+/* What a member is still to do or to get; NULL: nothing. */
+static const char *member_waits(const struct cmd_view *v, uint32_t slot)
+{
+    const struct member *m = &v->record->members[slot];
+    bool has_answered = v->nodes[slot].has_answered;
+    if (m->wanted == WANTED_LEFT)
+        return NULL;
+    if (m->wanted == WANTED_DRAINING)
+        return "is draining";
+    if (m->seen == SEEN_OUT)
+        return has_answered ? "is in touch again and is taken back soon" : NULL;
+    if (!has_answered)
+        return "has not answered";
+    return m->seen == SEEN_JOINING && v->nodes[slot].rows == 0
+               ? "has just joined and gets its copies soon"
+               : NULL;
+}
+
 bool cmd_view_is_settled(const struct cmd_view *v, bool with_balance,
                          char text[256])
 {
     const struct record *r = v->record;
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct member *m = &r->members[i];
-        if (m->wanted == WANTED_DRAINING) {
-            (void)snprintf(text, 256, "%s is draining", m->name);
-            return false;
-        }
-        bool is_called_up = m->wanted != WANTED_LEFT && m->seen != SEEN_OUT;
-        bool is_new = m->seen == SEEN_JOINING && v->nodes[i].rows == 0;
-        if (!is_called_up || (v->nodes[i].has_answered && !is_new))
+        const char *why = member_waits(v, i);
+        if (why == NULL)
             continue;
-        (void)snprintf(text, 256,
-                       v->nodes[i].has_answered
-                           ? "%s has just joined and gets its copies soon"
-                           : "%s has not answered",
-                       m->name);
+        (void)snprintf(text, 256, "%s %s", m->name, why);
         return false;
     }
     for (uint32_t g = 0; g < r->row_count; g++)

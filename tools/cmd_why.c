@@ -225,23 +225,35 @@ static void explain_absent(const struct cmd_view *v, uint16_t slot,
                    v->record->out_after_ms / 1000);
 }
 
+/* As group 0's leader has it (node/node_out.c): not more than out-after, and
+ * twice as long each further time. */
+static uint64_t back_after_ms(const struct record *r, const struct member *m)
+{
+    uint32_t doublings = m->out_streak > 0 ? m->out_streak - 1u : 0;
+    return min_u64(BACK_AFTER_MS, r->out_after_ms) << doublings;
+}
+
 /* The other members that lack something of it are told by their groups. */
 static void explain_member(const struct cmd_view *v, uint16_t slot,
                            struct buf *text)
 {
     const struct member *m = &v->record->members[slot];
     const struct cmd_view_node *n = &v->nodes[slot];
+    char after[CLI_TEXT_SIZE];
     if (m->wanted == WANTED_DRAINING) {
         explain_drain(v, slot, text);
         return;
     }
     if (m->seen == SEEN_OUT) {
-        buf_printf(text,
-                   n->has_answered
-                       ? "it was recorded out and is back: it is taken in "
-                         "again after a minute of contact, longer each time"
-                       : "it was dead for out-after and is out: its copies are "
-                         "made anew elsewhere; start it, or remove it");
+        if (n->has_answered)
+            buf_printf(text,
+                       "it was recorded out and is back: it is taken in again "
+                       "when it has been in touch for %s",
+                       cli_duration(back_after_ms(v->record, m), after));
+        else
+            buf_printf(text,
+                       "it was dead for out-after and is out: its copies are "
+                       "made anew elsewhere; start it, or remove it");
         return;
     }
     if (!n->has_answered)

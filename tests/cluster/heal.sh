@@ -13,7 +13,7 @@ PACE_MS=100 # of the load
 
 begin 6
 cluster 4 --partitions $PARTITIONS --out-after 3s
-find_files $SIZE 6M
+find_files $SIZE 1M 6M
 make_streams 8 1 2 3
 start_load 1 $PACE_MS
 

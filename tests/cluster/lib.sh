@@ -5,7 +5,7 @@
 #   found; enter 2; run 1; run 2  eddyd init, join, run
 #   cluster 3                     all that for three, and wait until healthy
 #   check NAME COMMAND...         "ok NAME" or "not ok NAME"
-#   find_files 20 6M; put_files 20; same_files    real files, there and back
+#   find_files 20 1M 6M; put_files 20; same_files    real files, there and back
 #   make_streams 64 1 2 3; start_load; stop_load; verify NAME   a load
 #   finish
 #
@@ -307,11 +307,11 @@ has_share() { [ "$(keeps "$1")" -gt 0 ]; }
 
 # ---- real files ----------------------------------------------------------------
 
-# find_files MIB LARGEST: FILES are files of this machine, so many MiB of them
-# if it has as many, of 1 MiB to LARGEST each.
+# find_files MIB LEAST MOST: FILES are files of this machine, so many MiB of them
+# if it has as many, of LEAST to MOST each (1M, 64M).
 find_files() {
     mapfile -t FILES < <(
-        find /usr/bin /usr/lib -xdev -type f -size +1M -size "-$2" \
+        find /usr/bin /usr/lib -xdev -type f -size "+$2" -size "-$3" \
             -printf '%p %s\n' | LC_ALL=C sort |
             awk -v left=$(($1 * 1048576)) 'left > 0 { print $1; left -= $2 }')
     mapfile -t SUMS < <(sha256sum "${FILES[@]}" | cut -d' ' -f1)

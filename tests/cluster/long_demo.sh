@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # long_demo.sh - `eddy demo` tells its story to the end: three nodes, five, of
 # which the ring heals without one, and what a terminal sees of that.
+# alone: the demo chooses its ports itself
 . "$(dirname "$0")/lib.sh"
 DEMO_SECONDS=$((180 * SLOW))
 

@@ -4,6 +4,7 @@
 # dead one comes back; one whose folder was wiped comes as a new one. After each
 # step everything is there three times and byte for byte. In the end two die at
 # once, and only one of them goes out by itself.
+# alone: it measures, and fills the disk for a while
 . "$(dirname "$0")/lib.sh"
 SIZE=${SIZE:-2048}     # MiB of files
 OUT_AFTER_SECONDS=10
@@ -44,7 +45,7 @@ all_is_there() {
 # ---- five nodes, two GB --------------------------------------------------------
 
 cluster 5 --out-after ${OUT_AFTER_SECONDS}s
-find_files $((SIZE / 4)) 16M # each is there four times, under other names
+find_files $((SIZE / 4)) 8M 64M # each is there four times, under other names
 make_streams $STREAMS 1 2 4
 start_load 2 $PACE_MS
 begin_step
@@ -107,6 +108,8 @@ all_is_there 6 2 3 4 5 6 7
 kept=$(keeps 5)
 kill_nodes 5
 mv n5 n5.old
+# The key's only contact was n1, which has left: n2's line, from its join.
+sed -n 's/^ *\(contact .*\)/\1/p' join2.out >>"$JOIN"
 begin_step
 enter 8 --to "${CLIENT[2]}"
 run 8

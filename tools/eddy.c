@@ -26,9 +26,9 @@ static const struct command {
      "  eddy ring plan|commit|drain|remove|replace|set\n"
      "                            who shall keep it"},
     {"demo", cmd_demo,
-     "demo [N]                  N nodes on this machine, one of them killed; "
-     "of\n"
-     "                            4 or more, the ring heals without it"},
+     "demo [N]                  N nodes on this machine, one of them killed;\n"
+     "                                 with 4 or more the ring heals without "
+     "it"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 

@@ -518,6 +518,16 @@ uint64_t node_deadline(const struct node *n)
     return min_u64(at, swim_deadline(&n->swim));
 }
 
+/* What is not measured yet is not known to be full. */
+bool node_has_room(const struct node *n)
+{
+    const struct store_space *s = &n->space;
+    return s->disk_bytes == 0 ||
+           (s->disk_bytes - s->disk_free <=
+                s->disk_bytes / 100 * FULL_REPLICAS_PERCENT &&
+            s->map_used <= s->map_bytes / 100 * FULL_REPLICAS_PERCENT);
+}
+
 void node_space(struct node *n, const struct store_space *space)
 {
     n->space = *space;

@@ -8,13 +8,21 @@
  *    |-- to be cut --|----------|---------|-----------|
  *                    '-- LOG_KEEP_ENTRIES or LOG_KEEP_BYTES --'
  *
- * Kept besides: what a voter or a follower that answers still lacks, and
- * everything since the invitation while a learner is being installed, which is
- * the pin (S16): its blob is at or above the floor, and the floor stands still,
- * over changes of leader, too (node_group.c: role_changed).
- * A dead voter counts too: should it be needed for a quorum, only the log
- * brings it up. All that at most LOG_PINNED_TIMES as long: then space goes
- * first, and the laggard is replaced when it is back (T24, ring/walk.h). */
+ * Kept besides:
+ *
+ *   what a voter lacks, a dead one's, too: should it be needed for a quorum,
+ *   only the log brings it up. But at most LOG_PINNED_TIMES as long: then space
+ *   goes first, and the laggard is replaced when it is back (T24, ring/walk.h)
+ *
+ *   all since the invitation, while a learner answers that is being installed
+ *   or catches up: the pin (T23). Its blob is at or above the floor, and the
+ *   floor stands still, over changes of leader, too (node_group.c:
+ *   role_changed). For as long as it takes: one begun anew would take no less,
+ *   and where more than the bound is written meanwhile, it would never end. It
+ *   costs manifests, no payload and no memory, and ends by itself: what is
+ *   copied is fixed at the blob. Only where this node has no room for new
+ *   replicas either (FULL_REPLICAS_PERCENT) does the bound of voters hold for
+ *   learners, too, and the reason is told. */
 #include "node/node_impl.h"
 
 /* Bytes of manifests between two marks. */
@@ -51,7 +59,7 @@ static uint64_t surplus(const struct node *n, const struct group *g)
     return min_u64(index, g->stored);
 }
 
-/* It waits for nobody any more. */
+/* So long that it waits for no voter any more. */
 static bool is_full(const struct node *n, const struct group *g)
 {
     uint64_t base = raft_base(g->raft);
@@ -60,14 +68,23 @@ static bool is_full(const struct node *n, const struct group *g)
             *(uint64_t *)node_queue_at(&g->cut_marks, 0) > base);
 }
 
+static bool has_pin(const struct node *n, const struct group *g,
+                    const struct raft_progress *p)
+{
+    return RULE(T23) && !p->is_voter &&
+           !node_has_timed_out(n->now_ms, g->invited_ms,
+                               4 * n->cfg.timing.orphan_ms);
+}
+
 /* What this follower has not got is kept. */
 static bool is_waited_for(const struct node *n, const struct group *g,
                           const struct raft_progress *p)
 {
     if (p->is_behind || p->is_lost)
         return false;
-    return p->is_voter || !node_has_timed_out(n->now_ms, g->invited_ms,
-                                              4 * n->cfg.timing.orphan_ms);
+    if (!is_full(n, g))
+        return p->is_voter || has_pin(n, g, p);
+    return has_pin(n, g, p) && node_has_room(n);
 }
 
 void node_cut_tick(struct node *n, struct group *g)
@@ -75,7 +92,7 @@ void node_cut_tick(struct node *n, struct group *g)
     uint64_t floor = surplus(n, g);
     const struct raft_progress *p;
     size_t count = raft_followers(g->raft, &p);
-    for (size_t i = 0; i < count && !is_full(n, g); i++) {
+    for (size_t i = 0; i < count; i++) {
         bool is_live = !node_has_timed_out(n->now_ms, p[i].heard_ms,
                                            n->cfg.timing.election_ms);
         if (is_live && !p[i].is_voter)
@@ -86,10 +103,24 @@ void node_cut_tick(struct node *n, struct group *g)
     raft_set_floor(g->raft, floor);
 }
 
+const char *node_cut_reason(const struct node *n, const struct group *g)
+{
+    const struct raft_progress *p;
+    size_t count = raft_followers(g->raft, &p);
+    bool is_pinned = false;
+    for (size_t i = 0; i < count; i++)
+        is_pinned = is_pinned || has_pin(n, g, &p[i]);
+    return is_pinned && !node_has_room(n)
+               ? "this node is nearly full, and does not keep the log for as "
+                 "long as a copy takes: it may begin anew; free space on it"
+               : NULL;
+}
+
 uint64_t node_cut_next(const struct node *n, const struct group *g)
 {
     uint64_t base = raft_base(g->raft);
-    uint64_t to = min_u64(raft_floor(g->raft), g->stored);
+    uint64_t to =
+        min_u64(raft_floor(g->raft), RULE(T24) ? g->stored : g->applied);
     uint64_t step = keep_entries(n) / 8;
     if (g->cut_pending > base || to <= base || to - base < step)
         return 0;

@@ -150,6 +150,20 @@ void node_give_blob(struct node *n, struct peer *p, const struct frame *f)
     e->blob = (struct blob_ticket){g->id, g->incarnation, n->last_txn};
 }
 
+/* As of what is stored, which the rows were read with; what is applied since is
+ * not in them. */
+static struct transfer_head head_of(const struct group *g,
+                                    const struct blob_result *result)
+{
+    uint64_t index = result->index, term = result->term;
+    if (!RULE(S16)) {
+        index = g->applied;
+        term = raft_term_at(g->raft, index);
+    }
+    return (struct transfer_head){index, term, result->digest, result->epoch,
+                                  result->config};
+}
+
 void node_blob_done(struct node *n, uint64_t ticket,
                     const struct blob_result *result)
 {
@@ -176,9 +190,7 @@ void node_blob_done(struct node *n, uint64_t ticket,
     at->group = r.group;
     at->incarnation = r.incarnation;
     at->to = r.to;
-    at->head =
-        (struct transfer_head){result->index, result->term, result->digest,
-                               result->epoch, result->config};
+    at->head = head_of(g, result);
     buf_append(&at->images, result->images.data, result->images.size);
     /* It may have been dropped in the middle: if nothing was applied since,
      * the rest of it is what was asked for. */

@@ -437,6 +437,8 @@ void node_dirty(struct node *n, struct group *g);
 void node_send_client(struct node *n, uint64_t connection, struct wire_out *m);
 void node_fail(struct node *n, int exit_code, const char *text);
 bool node_has_timed_out(uint64_t now_ms, uint64_t since_ms, uint32_t limit_ms);
+/* For one more replica, and for logs that are kept long. */
+bool node_has_room(const struct node *n);
 
 /* ---- node_group.c ------------------------------------------------------ */
 
@@ -621,6 +623,9 @@ void node_cut_applied(struct group *g, const struct item *item);
 void node_cut_tick(struct node *n, struct group *g);
 /* The base that this replica's log should have by now; 0: as it is. */
 uint64_t node_cut_next(const struct node *n, const struct group *g);
+/* Of a leader: why the log may be cut before a learner has all of it; NULL:
+ * it will not. */
+const char *node_cut_reason(const struct node *n, const struct group *g);
 
 /* ---- node_install.c ---------------------------------------------------- */
 

@@ -57,6 +57,9 @@ static const char *reason_of(const struct node *n, const struct group *g)
         return damage;
     if (raft_role(g->raft) != RAFT_LEADER || !raft_is_ready(g->raft))
         return raft_reason(g->raft, n->now_ms);
+    const char *cut = node_cut_reason(n, g);
+    if (cut != NULL)
+        return cut;
     return g->walk_reason == NULL ? "" : g->walk_reason;
 }
 

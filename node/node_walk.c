@@ -488,16 +488,6 @@ static void invited_again(struct node *n, struct install *in, struct peer *p,
     }
 }
 
-/* For one more replica. (What is not measured yet is not known to be full.) */
-static bool has_room(const struct node *n)
-{
-    const struct store_space *s = &n->space;
-    return s->disk_bytes == 0 ||
-           (s->disk_bytes - s->disk_free <=
-                s->disk_bytes / 100 * FULL_REPLICAS_PERCENT &&
-            s->map_used <= s->map_bytes / 100 * FULL_REPLICAS_PERCENT);
-}
-
 /* An accepted invitation is the only way, after init, in which a replica
  * comes to be (T7). With pin 1 it begins empty, and all comes by log. Else it
  * is installed first. */
@@ -532,7 +522,7 @@ void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
         reply_invite(n, p->node, &f->group, ERR_BUSY);
         return;
     }
-    if (!has_room(n)) {
+    if (!node_has_room(n)) {
         reply_invite(n, p->node, &f->group, ERR_NO_SPACE);
         return;
     }

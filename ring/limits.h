@@ -110,9 +110,9 @@
 /* ---- logs and transfer ------------------------------------------------- */
 #define LOG_KEEP_ENTRIES 65536u     /* of each group, stored as applied ... */
 #define LOG_KEEP_BYTES   (16 * MIB) /* ... or so much of manifests */
-#define LOG_PINNED_TIMES 16u   /* as many are kept for who is being installed */
-#define LOG_CUT_ENTRIES  1024u /* cut by one command */
-#define INSTALLS_MAX     4u    /* that ask at a time, of a node */
+#define LOG_PINNED_TIMES 16u        /* as many are kept for a voter */
+#define LOG_CUT_ENTRIES  1024u      /* cut by one command */
+#define INSTALLS_MAX     4u         /* that ask at a time, of a node */
 /* Of more than that a replica comes by transfer, though its log be whole: what
  * comes by log is neither counted nor bounded by repair.rate. */
 #define COPY_BY_LOG_BYTES (256 * KIB)

@@ -32,6 +32,8 @@
     X(S12,                                                                     \
       "the ring changes only by compare and append: from the epoch named")     \
     X(S13, "another cluster's or another node's messages are dropped")         \
+    X(S16, "a transfer begins with the state as of one stored entry")          \
+    X(S17, "an install ends once all that its blob names is there")            \
     X(S18, "exactly once is judged at apply")                                  \
     X(S19A, "an unknown producer is EXPIRED, never new")                       \
     X(S19B, "a lower producer epoch is FENCED")                                \
@@ -69,6 +71,8 @@
     X(T16, "one or two voters grow in pairs")                                  \
     X(T18, "unknown stays unknown until a verdict")                            \
     X(T19, "applied is at most the own durable index")                         \
+    X(T23, "the log is kept from the pin on while a learner comes")            \
+    X(T24, "no log is cut above what is stored as applied")                    \
     X(T26, "a repeated proposal gets its first answer")                        \
     X(T27, "few go out by themselves within an hour, by the record's times")   \
     X(T29, "no leader acts by a record older than its group's")                \

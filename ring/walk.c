@@ -327,7 +327,9 @@ static struct walk_step wait_or_done(const struct walk_view *v,
         if (m->is_voter && !v->replicas[i].is_live)
             reason = "a dead voter stays until a successor has caught up";
         else if (!m->is_voter && !v->replicas[i].is_live)
-            reason = "a learner does not answer";
+            reason = v->replicas[i].is_installing
+                         ? "a learner is being installed"
+                         : "a learner does not answer";
         else if (!m->is_voter && !v->replicas[i].is_matched)
             reason = "a learner is catching up";
         else if (!m->is_voter)

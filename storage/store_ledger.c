@@ -1,6 +1,8 @@
 /* store_ledger.c - see store_ledger.h. */
 #include "storage/store_ledger.h"
 
+#include "ring/rule.h"
+
 static void held_free(struct store_held *h)
 {
     if (h == NULL)
@@ -234,7 +236,7 @@ static enum err apply_portion(struct store_held *h,
 static enum err apply_cut(struct store_held *h, uint64_t index)
 {
     struct raft_stored *raft = &h->view.raft;
-    if (index <= raft->base_index || index > raft->applied_index)
+    if (index <= raft->base_index || (RULE(T24) && index > raft->applied_index))
         return ERR_DAMAGED;
     raft->base_term = store_ledger_term_at(h, index);
     raft->base_index = index;

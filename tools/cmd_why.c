@@ -108,8 +108,8 @@ static bool is_as_its_row(const struct cmd_view *v, uint32_t group)
     return is_same;
 }
 
-/* Who is being installed is silent to the leader, which knows no more; the node
- * itself does. */
+/* Who is being installed is silent to the leader; the node itself knows how far
+ * it is. */
 static void explain_installs(const struct cmd_view *v, uint32_t group,
                              struct buf *text)
 {
@@ -134,8 +134,13 @@ static void explain_group(const struct cmd_view *v, uint32_t group,
     }
     size_t before = text->size;
     explain_installs(v, group, text);
-    if (text->size > before)
+    if (text->size > before) {
+        if (at->g.reason.size > 0)
+            buf_printf(text, "; its leader %s: %.*s",
+                       v->record->members[at->leader].name,
+                       (int)at->g.reason.size, (const char *)at->g.reason.data);
         return;
+    }
     if (at->g.reason.size > 0) {
         buf_printf(text, "%.*s", (int)at->g.reason.size,
                    (const char *)at->g.reason.data);

@@ -14,8 +14,7 @@
 #include "tests/bench/bench.h"
 
 #define PARTITIONS 16u
-/* Less than what is written before somebody joins; and sixteen times as many
- * (LOG_PINNED_TIMES) more than what is written during a transfer. */
+/* Less than what is written before somebody joins. */
 #define LOG_KEEP    512u
 #define FILL_SIZE   65536u
 #define FILL_S      5.0

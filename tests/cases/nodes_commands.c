@@ -141,12 +141,12 @@ static void run_rot(struct nodes *w, struct line *l)
         buf_printf(w->out, "there is no such row\n");
 }
 
-/* full 1; empty 1: its disk, as the node hears of it. */
+/* full 1; low 1; empty 1: its disk, as the node hears of it; low: with room
+ * for appends, and for no new replica. */
 static void run_full(struct nodes *w, struct line *l)
 {
     size_t node = nodes_read_node(l, line_next_u64(l));
     struct nodes_machine *m = &w->machines[node];
-    bool is_full = strcmp(l->verb, "full") == 0;
     if (m->node == NULL)
         line_fail(l, "%s: node %zu does not run", l->verb, node + 1);
     if (!line_end(l))
@@ -154,8 +154,10 @@ static void run_full(struct nodes *w, struct line *l)
     struct store_space space = {.map_bytes = MAP_BYTES_DEFAULT,
                                 .disk_bytes = MAP_BYTES_DEFAULT,
                                 .disk_free = MAP_BYTES_DEFAULT};
-    if (is_full)
+    if (strcmp(l->verb, "full") == 0)
         space.disk_free = FREE_BYTES_MIN / 2;
+    else if (strcmp(l->verb, "low") == 0)
+        space.map_used = MAP_BYTES_DEFAULT / 100 * (FULL_REPLICAS_PERCENT + 1);
     node_space(m->node, &space);
 }
 
@@ -381,14 +383,27 @@ static void print_log(const struct nodes *w, size_t node, uint32_t group,
                    (unsigned long long)raft_last(r));
 }
 
+static void print_why(const struct nodes *w, size_t node, uint32_t group,
+                      struct buf *out)
+{
+    const struct node *n = w->machines[node].node;
+    const char *reason = n == NULL ? "" : node_reason(n, group);
+    if (reason[0] != 0)
+        buf_printf(out, "node %zu: %s\n", node + 1, reason);
+}
+
 /* status films: the group that keeps it; status ring: group 0; status
- * group=3; log films, ring or group=3: what its replicas keep of it */
+ * group=3; log films, ring or group=3: what its replicas keep of it; why
+ * films, ring or group=3: what they wait for */
 static void run_status(struct nodes *w, struct line *l)
 {
     uint64_t group = line_u64(l, "group", NODES_GROUPS);
     const char *name = line_next(l);
     const struct nodes_name *n = name ? nodes_find_name(w, name) : NULL;
-    bool is_log = strcmp(l->verb, "log") == 0;
+    void (*print)(const struct nodes *, size_t, uint32_t, struct buf *) =
+        strcmp(l->verb, "log") == 0   ? print_log
+        : strcmp(l->verb, "why") == 0 ? print_why
+                                      : print_replica;
     if (n != NULL)
         group = n->group;
     else if (name != NULL && strcmp(name, "ring") == 0)
@@ -399,7 +414,7 @@ static void run_status(struct nodes *w, struct line *l)
         return;
     for (size_t i = 0; i < NODES_MAX; i++) {
         if (w->machines[i].store != NULL)
-            (is_log ? print_log : print_replica)(w, i, (uint32_t)group, w->out);
+            print(w, i, (uint32_t)group, w->out);
     }
 }
 
@@ -483,6 +498,7 @@ bool nodes_command(void *world, struct line *l, struct buf *out)
         {"deafen", run_machine},  {"backup", run_backup},
         {"restore", run_backup},  {"rot", run_rot},
         {"full", run_full},       {"empty", run_full},
+        {"low", run_full},        {"why", run_status},
         {"join", run_join},       {"cut", run_cut},
         {"heal", run_heal},       {"tap", run_tap},
         {"untap", run_tap},       {"replay", run_replay},

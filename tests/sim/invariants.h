@@ -69,6 +69,7 @@
     X(T14, SIM_SAFETY, "a change has a live, matched majority")                \
     X(T15C, SIM_SAFETY, "who is judged lost has lost what it acknowledged")    \
     X(T16, SIM_SAFETY, "one voter grows to three, not to two")                 \
+    X(T23, SIM_LIVENESS, "what a learner lacks that has answered is not cut")  \
     X(T26, SIM_SAFETY, "a proposal has one answer, the first")                 \
     X(T27, SIM_SAFETY, "few go out by themselves within an hour")              \
     X(T29, SIM_SAFETY, "changes are made by ever newer records")               \

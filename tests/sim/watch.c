@@ -205,6 +205,31 @@ static void check_deceived(struct watch *a, struct host *h, uint32_t group,
               h->index + 1, group, ull(raft_term(r)));
 }
 
+/* T23: what a learner lacks that has answered is cut nowhere, unless there is
+ * no room. */
+static void check_pin(struct watch *a, struct host *h, uint32_t group,
+                      const struct raft *r, struct claim *was)
+{
+    const struct raft_progress *p;
+    size_t count = raft_followers(r, &p);
+    uint64_t floor = raft_floor(r);
+    bool has_risen = floor > was->floor && was->role == RAFT_LEADER &&
+                     was->term == raft_term(r);
+    uint64_t accepted_ms = a->hosts[h->index].accepted_ms[group];
+    was->floor = floor;
+    if (!has_risen || accepted_ms == 0 ||
+        a->w->totals.faults[FAULT_FULL_DISK] > 0 ||
+        world_ms(a->w) > accepted_ms + a->w->plan.timing.orphan_ms)
+        return;
+    for (size_t i = 0; i < count; i++)
+        MUST_HOLD(a->w, T23,
+                  p[i].is_voter || p[i].is_behind || p[i].is_lost ||
+                      floor <= p[i].match,
+                  "n%u, leader of group %u, lets the log be cut up to %llu; a "
+                  "learner that has answered lacks what is behind %llu",
+                  h->index + 1, group, ull(floor), ull(p[i].match));
+}
+
 /* True if it has begun to lead. */
 static bool look_at(struct watch *a, struct host *h, uint32_t group,
                     const struct raft *r)
@@ -218,15 +243,18 @@ static bool look_at(struct watch *a, struct host *h, uint32_t group,
                        .leader = raft_leader(r).node,
                        .matches = sum_of_matches(r),
                        .config = raft_config(r)->index,
-                       .has_lost = has_lost_one(r)};
+                       .has_lost = has_lost_one(r),
+                       .floor = raft_floor(r)};
     if (was->added != is.added)
         *was = (struct claim){.added = is.added};
     if (is.role == RAFT_LEADER) {
         check_heard(a, h, group, r);
+        check_pin(a, h, group, r, was);
         if (a->w->totals.faults[FAULT_ROLL_BACK_LOG] > 0)
             check_deceived(a, h, group, r);
     } else {
         a->hosts[h->index].deceived_ms[group] = 0;
+        a->hosts[h->index].accepted_ms[group] = 0;
     }
     if (was->role == is.role && was->term == is.term &&
         was->commit == is.commit && was->applied == is.applied &&

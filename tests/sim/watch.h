@@ -16,6 +16,7 @@
  *   I15  no two lives of a node have one boot number
  *   S9D  the configuration in force is the newest in the log
  *   T3   commands are committed only with enough voters
+ *   T23  what a learner lacks that has answered is cut nowhere
  *   L2   a ring record asks for hardly more copies than it must
  *   R7   a leader has heard of a majority within two election timeouts
  *

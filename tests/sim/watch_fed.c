@@ -9,6 +9,18 @@
  * is about it, too. */
 #include "tests/sim/watch_impl.h"
 
+/* A learner of its group answers that it is being installed: from now on the
+ * leader keeps the log for it (T23). */
+static void note_accepted(struct watch *a, struct host *h,
+                          const struct frame *f, struct id128 from)
+{
+    const struct raft *r = node_raft(h->node, f->group.group);
+    struct replica learner = {from, f->group.from_replica};
+    if (r != NULL && raft_role(r) == RAFT_LEADER && f->invite_reply == ERR_OK &&
+        config_find(raft_config(r), learner) != NULL)
+        a->hosts[h->index].accepted_ms[f->group.group] = world_ms(a->w);
+}
+
 /* ---- before ------------------------------------------------------------ */
 
 /* As raft_elect_is_led has it. */
@@ -76,8 +88,11 @@ void watch_feeds(struct watch *a, struct host *h, struct span message)
         return;
     wire_frame_begin(&it, &in);
     while (wire_frame_next(&it, &f)) {
-        if (f.kind < FRAME_RAFT_FIRST || f.kind > FRAME_RAFT_LAST ||
-            f.group.group >= a->w->plan.groups)
+        if (f.group.group >= a->w->plan.groups)
+            continue;
+        if (f.kind == FRAME_INVITE_REPLY)
+            note_accepted(a, h, &f, in.header.from);
+        if (f.kind < FRAME_RAFT_FIRST || f.kind > FRAME_RAFT_LAST)
             continue;
         const struct raft *r = node_raft(h->node, f.group.group);
         if (r == NULL)

@@ -87,6 +87,7 @@ struct claim {
     uint64_t matches; /* of a leader's followers, added up */
     uint64_t config;  /* index of the one in force */
     bool has_lost;    /* a leader believes that a follower has lost its log */
+    uint64_t floor;   /* logs may be cut up to here */
 };
 
 /* What a host last said of another. */
@@ -117,6 +118,8 @@ struct host_watch {
     /* Of each group that it leads: since when (0: it does not) it has heard
      * well of a follower whose disk has less than it believes. */
     uint64_t deceived_ms[PLAN_GROUPS_MAX];
+    /* Of each group that it leads: when a learner last accepted, or 0. */
+    uint64_t accepted_ms[PLAN_GROUPS_MAX];
     struct view views[HOSTS_MAX];
     uint64_t news_count; /* of its gossip, when the views were taken */
 };

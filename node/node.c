@@ -179,6 +179,8 @@ struct node *node_new(const struct node_cfg *cfg, uint64_t now_ms,
     node_queue_init(&n->changings, sizeof(struct changing));
     node_queue_init(&n->extras, sizeof(struct extra));
     node_queue_init(&n->sweeps, sizeof(struct sweep));
+    node_queue_init(&n->hard_groups, sizeof(uint32_t));
+    node_queue_init(&n->log_groups, sizeof(uint32_t));
     node_queue_init(&n->readings, sizeof(struct reading));
     node_queue_init(&n->givings, sizeof(struct giving));
     node_queue_init(&n->scans, sizeof(struct scan));
@@ -238,6 +240,8 @@ void node_free(struct node *n)
     buf_free(&n->left);
     node_queue_free(&n->effects);
     node_queue_free(&n->dirty);
+    node_queue_free(&n->hard_groups);
+    node_queue_free(&n->log_groups);
     node_queue_free(&n->joinings);
     node_queue_free(&n->changings);
     node_queue_free(&n->sweeps);

@@ -90,11 +90,18 @@ static void free_extra(struct node *n, struct extra *x)
     mem_free(x->images);
 }
 
+/* The next group of a queue of them; NULL: gone meanwhile. */
+static struct group *next_of(struct node *n, struct queue *groups)
+{
+    uint32_t id = *(uint32_t *)node_queue_at(groups, 0);
+    node_queue_pop(groups);
+    return node_group(n, id);
+}
+
 static void add_hard(struct node *n)
 {
-    for (uint32_t i = 0; n->hard_waiting > 0; i++) {
-        ASSERT(i < n->group_count);
-        struct group *g = n->groups[i];
+    while (n->hard_groups.count > 0) {
+        struct group *g = next_of(n, &n->hard_groups);
         if (g == NULL || !g->is_hard_waiting)
             continue;
         g->is_hard_waiting = false;
@@ -126,15 +133,18 @@ static size_t add_log_of(struct node *n, struct group *g)
     return bytes;
 }
 
+/* Who has more than its quantum comes again behind the others. */
 static void add_log(struct node *n)
 {
     size_t bytes = 0;
-    for (uint32_t k = 0; n->log_waiting > 0 && bytes < COMMIT_A_BYTES; k++) {
-        struct group *g = n->groups[(n->cursor_a + k) % n->group_count];
-        if (g != NULL && g->log_commands.count > 0)
-            bytes += add_log_of(n, g);
+    while (n->log_groups.count > 0 && bytes < COMMIT_A_BYTES) {
+        struct group *g = next_of(n, &n->log_groups);
+        if (g == NULL || g->log_commands.count == 0)
+            continue;
+        bytes += add_log_of(n, g);
+        if (g->log_commands.count > 0)
+            *(uint32_t *)node_queue_push(&n->log_groups) = g->id;
     }
-    n->cursor_a = n->group_count == 0 ? 0 : (n->cursor_a + 1) % n->group_count;
 }
 
 /* ---- B ----------------------------------------------------------------- */
@@ -158,14 +168,19 @@ static uint64_t portion_at_ms(const struct node *n, const struct group *g)
     return oldest->applied_ms + node_cycle_soft_age_ms(n);
 }
 
+bool node_cycle_is_large(const struct group *g)
+{
+    return g->images.count >= PORTION_ENTRIES ||
+           g->image_bytes >= PORTION_BYTES;
+}
+
 static bool portion_is_due(const struct node *n, const struct group *g,
                            bool is_cycle_due)
 {
     if (g->images.count == 0)
         return false;
     return n->now_ms >= portion_at_ms(n, g) || is_debt_high(n) ||
-           (is_cycle_due && (g->images.count >= PORTION_ENTRIES ||
-                             g->image_bytes >= PORTION_BYTES));
+           (is_cycle_due && node_cycle_is_large(g));
 }
 
 /* From exactly the stored entry to exactly another, in order (T1). */
@@ -214,9 +229,11 @@ static void add_boots(struct node *n)
 static void add_portions(struct node *n)
 {
     bool is_cycle_due = n->cycle.count > 0;
-    if (n->unstored_entries == 0 ||
-        (!is_cycle_due && !is_debt_high(n) && n->now_ms < n->portion_at_ms))
+    bool is_due = n->now_ms >= n->portion_at_ms || is_debt_high(n) ||
+                  (is_cycle_due && n->is_portion_large);
+    if (n->unstored_entries == 0 || !is_due)
         return; /* most turns end here: no look at each group */
+    bool is_large = false;
     size_t bytes = 0;
     uint64_t next_ms = UINT64_MAX;
     uint32_t from = n->cursor_b;
@@ -229,8 +246,11 @@ static void add_portions(struct node *n)
         if (portion_is_due(n, g, is_cycle_due)) {
             bytes += add_portion(n, g, COMMIT_B_BYTES - bytes);
             n->cursor_b = (i + 1) % n->group_count;
+        } else {
+            is_large = is_large || node_cycle_is_large(g);
         }
     }
+    n->is_portion_large = is_large || bytes > 0;
     n->portion_at_ms = bytes == 0 ? next_ms : 0; /* some may be left over */
 }
 
@@ -248,12 +268,12 @@ static void add_sweeps(struct node *n)
 }
 
 /* Manifests that nobody needs any more; a slice of a group in a cycle, and not
- * of all groups in the same one (L12). */
+ * of all groups in the same one (L12). Looked for a few times a second, and in
+ * each cycle while there are some. */
 static void add_cuts(struct node *n)
 {
-    if (n->cycle.count == 0 && n->now_ms < n->cut_at_ms)
-        return; /* most turns end here: no look at each group */
-    n->cut_at_ms = n->now_ms + n->cfg.timing.walk_ms;
+    if (n->now_ms < n->cut_at_ms)
+        return;
     uint32_t from = n->cursor_cut;
     uint64_t entries = 0;
     for (uint32_t k = 0; k < n->group_count && entries < CUT_PER_CYCLE; k++) {
@@ -268,6 +288,7 @@ static void add_cuts(struct node *n)
         g->cut_pending = index;
         n->cursor_cut = (i + 1) % n->group_count;
     }
+    n->cut_at_ms = entries > 0 ? 0 : n->now_ms + n->cfg.timing.walk_ms;
 }
 
 void node_cycle_cut(struct node *n)

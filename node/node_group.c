@@ -104,6 +104,8 @@ static void queue_log(struct node *n, struct group *g,
                       const struct raft_effect *e)
 {
     n->log_waiting++;
+    if (g->log_commands.count == 0)
+        *(uint32_t *)node_queue_push(&n->log_groups) = g->id;
     struct log_command *c = node_queue_push(&g->log_commands);
     c->is_truncate = e->kind == RAFT_DO_TRUNCATE;
     c->item = c->is_truncate ? NULL : e->item;
@@ -159,6 +161,8 @@ static void drain_raft(struct node *n, struct group *g)
             node_peer_raft(n, g, &e.msg);
             break;
         case RAFT_DO_HARD:
+            if (!g->is_hard_waiting)
+                *(uint32_t *)node_queue_push(&n->hard_groups) = g->id;
             n->hard_waiting += !g->is_hard_waiting;
             g->is_hard_waiting = true;
             g->hard = e.hard;
@@ -210,6 +214,7 @@ static void keep_images(struct node *n, struct group *g, struct item *item,
         min_u64(n->portion_at_ms, n->now_ms + node_cycle_soft_age_ms(n));
     i->rows = *rows;
     g->image_bytes += rows->size;
+    n->is_portion_large = n->is_portion_large || node_cycle_is_large(g);
     n->unstored_entries++;
     n->unstored_bytes += rows->size;
 }

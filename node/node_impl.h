@@ -391,9 +391,11 @@ struct node {
 
     struct cycle cycle;
     size_t hard_waiting, log_waiting; /* of all groups, for the next cycle */
-    struct queue extras;              /* waiting */
-    struct queue sweeps;              /* struct sweep */
-    uint32_t cursor_a, cursor_b, cursor_cut; /* round-robin over groups */
+    /* uint32_t: groups that had some when put there, in turn */
+    struct queue hard_groups, log_groups;
+    struct queue extras;           /* waiting */
+    struct queue sweeps;           /* struct sweep */
+    uint32_t cursor_b, cursor_cut; /* round-robin over groups */
     uint64_t last_txn;
     uint64_t tombstones[GROUPS_MAX];   /* only ids above are accepted */
     uint32_t incarnations[GROUPS_MAX]; /* the last that was dropped */
@@ -401,6 +403,7 @@ struct node {
     struct queue readings;
     uint64_t next_ticket, next_token;
     struct install *installs[GROUPS_MAX];
+    uint32_t install_count;
     struct queue givings;   /* struct giving */
     struct queue scans;     /* struct scan; the first is under way */
     struct queue mends;     /* struct mend */
@@ -417,7 +420,8 @@ struct node {
     size_t client_bytes;
     size_t unstored_entries, unstored_bytes;
     uint64_t portion_at_ms; /* no portion is due by its age before */
-    uint64_t cut_at_ms;     /* when logs are looked at, at the latest */
+    bool is_portion_large;  /* one may be due by its size */
+    uint64_t cut_at_ms;     /* when logs are looked at next */
     uint64_t walk_tick_ms;
     uint32_t removed_count; /* replicas of ours, not told in the log yet */
     uint64_t removed_ms;    /* the newest of them */
@@ -488,6 +492,8 @@ void node_cycle_free(struct node *n);
 bool node_cycle_is_stalled(const struct node *n);
 /* From this age on, images are worth a portion of their own. */
 uint32_t node_cycle_soft_age_ms(const struct node *n);
+/* Has it rows enough for a portion, whatever their age? */
+bool node_cycle_is_large(const struct group *g);
 
 /* ---- node_peers.c ------------------------------------------------------ */
 

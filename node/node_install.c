@@ -35,6 +35,7 @@ static struct install *install_new(struct node *n, uint32_t id,
     };
     in->transfer = transfer_new(&cfg, n->now_ms);
     n->installs[id] = in;
+    n->install_count++;
     n->has_work = true;
     return in;
 }
@@ -42,6 +43,7 @@ static struct install *install_new(struct node *n, uint32_t id,
 void node_install_dropped(struct node *n, struct install *in)
 {
     n->installs[in->id] = NULL;
+    n->install_count--;
     transfer_free(in->transfer);
     mem_free(in);
 }
@@ -359,7 +361,7 @@ static bool may_ask(const struct node *n)
 /* Those that ask in vain hold no turn: one of them asks at a time, in turn. */
 static void ask_in_vain(struct node *n)
 {
-    if (n->now_ms < n->vain_due_ms)
+    if (n->install_count == 0 || n->now_ms < n->vain_due_ms)
         return;
     for (uint32_t k = 0; k < n->group_count && may_ask(n); k++) {
         uint32_t i = (n->vain_next + k) % n->group_count;
@@ -378,7 +380,7 @@ void node_install_turn(struct node *n)
     uint32_t asking = 0;
     earn(n);
     n->repair_due_ms = UINT64_MAX;
-    for (uint32_t i = 0; i < n->group_count; i++) {
+    for (uint32_t i = 0; n->install_count > 0 && i < n->group_count; i++) {
         struct install *in = n->installs[i];
         if (in == NULL)
             continue;

@@ -3,6 +3,8 @@
  *
  *   bench EDDYD      nodes of that program, in a new folder below $TMPDIR
  *   bench EDDYD transfer   only what is about transfers
+ *   bench EDDYD append SIZE STREAMS DEPTH SECONDS
+ *                          only one figure, for as long as a profiler needs
  *   QUICK=1          shorter, for a look */
 #define _GNU_SOURCE /* nftw, mkdtemp */
 #include <ftw.h>
@@ -136,9 +138,11 @@ enum figure {
     /* Of both doors: the open one's, then the keyed one's. */
     ONE_P50_MS,
     SMALL_64_S = ONE_P50_MS + 2,
-    SMALL_1024_S = SMALL_64_S + 2,
+    SMALL_ONE_S = SMALL_64_S + 2,
+    SMALL_1024_S = SMALL_ONE_S + 2,
     MEDIUM_64_S = SMALL_1024_S + 2,
-    MEDIUM_64_P99_MS = MEDIUM_64_S + 2,
+    MEDIUM_ONE_S = MEDIUM_64_S + 2,
+    MEDIUM_64_P99_MS = MEDIUM_ONE_S + 2,
     MEDIUM_1024_S = MEDIUM_64_P99_MS + 2,
     LARGE_64_MBS = MEDIUM_1024_S + 2,
     HUGE_16_MBS = LARGE_64_MBS + 2,
@@ -267,10 +271,12 @@ static void measure_all(struct load *l[2], const struct times *t)
     measure_append(l, ONE_P50_MS, SMALL, 1, 1, &of, t);
     of = limit_lmdb(LMDB_64_S, SMALL, 64, t);
     measure_append(l, SMALL_64_S, SMALL, 64, 1, &of, t);
+    measure_append(l, SMALL_ONE_S, SMALL, 1, 64, &of, t);
     of = limit_lmdb(LMDB_1024_S, SMALL, 1024, t);
     measure_append(l, SMALL_1024_S, SMALL, 64, 16, &of, t);
     of = limit_lmdb(LMDB_64K_S, MEDIUM, 64, t);
     measure_append(l, MEDIUM_64_S, MEDIUM, 64, 1, &of, t);
+    measure_append(l, MEDIUM_ONE_S, MEDIUM, 1, 64, &of, t);
     of = limit_lmdb(LMDB_1024K_S, MEDIUM, 1024, t);
     measure_append(l, MEDIUM_1024_S, MEDIUM, 64, 16, &of, t);
     of = limit_lmdb(LMDB_64KB_MBS, LARGE, 16, t);
@@ -377,9 +383,11 @@ static void print_eddy(void)
 {
     static const struct row rows[] = {
         {"100 B x1, p50", ONE_P50_MS, UNIT_MS, {"0.87 ms", "0.86 ms"}},
-        {"100 B x64", SMALL_64_S, UNIT_PER_S, {"33,600/s", "29,500/s"}},
+        {"100 B x64", SMALL_64_S, UNIT_PER_S, {"", ""}},
+        {"100 B x64, one", SMALL_ONE_S, UNIT_PER_S, {"33,600/s", "29,500/s"}},
         {"100 B x1024", SMALL_1024_S, UNIT_PER_S, {"219,000/s", "102,000/s"}},
-        {"1 KB x64", MEDIUM_64_S, UNIT_PER_S, {"19,900/s", "20,100/s"}},
+        {"1 KB x64", MEDIUM_64_S, UNIT_PER_S, {"", ""}},
+        {"1 KB x64, one", MEDIUM_ONE_S, UNIT_PER_S, {"19,900/s", "20,100/s"}},
         {"1 KB x64, p99", MEDIUM_64_P99_MS, UNIT_MS, {"5.4 ms", "5.2 ms"}},
         {"1 KB x1024", MEDIUM_1024_S, UNIT_PER_S, {"75,800/s", "44,100/s"}},
         {"64 KB x64", LARGE_64_MBS, UNIT_MBS, {"231 MB/s", "125 MB/s"}},
@@ -400,7 +408,8 @@ static void print_eddy(void)
         "round trips; other appends: LMDB commits of so many rows (of one\n"
         "process alone; here three nodes share disk and cores); reads: ZeroMQ\n"
         "one way, 64 KB. Appends in flight are spread\n"
-        "over %u streams of 256 partitions (1 MB: over 16; x1: one stream).\n"
+        "over %u streams of 256 partitions (1 MB: over 16; x1, one: a single\n"
+        "stream, as the skeleton and SPEED.md's peers have it).\n"
         "skeleton: as SPEED.md has it, of another run: no Raft, one leader,\n"
         "one stream, pages used again (*: x64). CPU: nodes and client.\n",
         LOAD_STREAMS);
@@ -449,6 +458,26 @@ static struct load *start(struct ring *r, const char *eddyd, const char *name,
     return load_open(r, is_quick);
 }
 
+/* One figure of one open ring, for as long as a profiler needs. */
+static void measure_one(const char *eddyd, char **args)
+{
+    unsigned long v[4];
+    for (size_t i = 0; i < 4; i++)
+        v[i] = strtoul(args[i], NULL, 10);
+    if (v[0] > HUGE || v[1] < 1 || v[1] > LOAD_STREAMS || v[2] < 1 ||
+        v[2] > LOAD_DEPTH)
+        bench_die("append SIZE STREAMS DEPTH SECONDS: at most %u bytes, %u "
+                  "streams, %u in flight in each",
+                  HUGE, LOAD_STREAMS, LOAD_DEPTH);
+    struct load *l = start(&open_ring, eddyd, "open", true);
+    (void)load_append(l, v[0], (unsigned)v[1], (unsigned)v[2], 0.1);
+    struct load_result r =
+        load_append(l, v[0], (unsigned)v[1], (unsigned)v[2], (double)v[3]);
+    (void)printf("%lu B, %lu streams x%lu: %.0f/s, p50 %.2f ms, p99 %.2f ms, "
+                 "CPU %.0f us\n",
+                 v[0], v[1], v[2], r.per_s, r.p50_ms, r.p99_ms, r.cpu_us);
+}
+
 static void make_scratch(void)
 {
     const char *base = getenv("TMPDIR");
@@ -465,8 +494,10 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], LIMIT_ZMQ_PEER) == 0)
         return limit_zmq_peer(argv + 2);
     bool is_transfer = argc == 3 && strcmp(argv[2], "transfer") == 0;
-    if (argc != 2 && !is_transfer) {
-        (void)fprintf(stderr, "usage: [QUICK=1] bench EDDYD [transfer]\n");
+    bool is_one = argc == 7 && strcmp(argv[2], "append") == 0;
+    if (argc != 2 && !is_transfer && !is_one) {
+        (void)fprintf(stderr, "usage: [QUICK=1] bench EDDYD [transfer | append "
+                              "SIZE STREAMS DEPTH SECONDS]\n");
         return 2;
     }
     const char *quick = getenv("QUICK");
@@ -477,10 +508,12 @@ int main(int argc, char **argv)
     (void)signal(SIGTERM, on_signal);
     (void)atexit(clean_up);
     make_scratch();
-    if (is_transfer) {
+    if (is_transfer)
         measure_transfers(argv[1], is_quick);
+    if (is_one)
+        measure_one(argv[1], argv + 3);
+    if (argc > 2)
         return 0;
-    }
     struct load *loads[2];
     loads[0] = start(&open_ring, argv[1], "open", is_quick);
     loads[1] = start(&keyed_ring, argv[1], "keys", is_quick);

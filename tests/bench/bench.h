@@ -93,7 +93,7 @@ double ring_rss_mb(const struct ring *r);
 /* ---- load.c ------------------------------------------------------------ */
 
 #define LOAD_STREAMS 64u
-#define LOAD_DEPTH   16u /* in flight in each stream, at most */
+#define LOAD_DEPTH   64u /* in flight in each stream, at most */
 
 struct load; /* a client of one ring */
 

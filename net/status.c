@@ -39,6 +39,7 @@ static void put_self(struct enc *e, const struct status *s)
     enc_u64(e, s->reads);
     enc_u64(e, s->damaged);
     enc_u64(e, s->mended);
+    enc_u64(e, s->wall_ms);
 }
 
 static void put_member(struct enc *e, const struct status_member *m)
@@ -180,6 +181,7 @@ static void get_self(struct dec *d, struct status *out)
     out->reads = dec_u64(d);
     out->damaged = dec_u64(d);
     out->mended = dec_u64(d);
+    out->wall_ms = dec_u64(d);
 }
 
 static void get_member(struct dec *d, struct status_member *out)

@@ -85,6 +85,7 @@ struct status {
     uint64_t
         damaged;     /* rows whose payload is damaged here and not mended yet */
     uint64_t mended; /* ... and those that were, since its start */
+    uint64_t wall_ms; /* its clock, since 1970 */
 };
 
 /* Each appends to `out`: status_write first, then members and groups in any

@@ -151,6 +151,7 @@ void node_status_write(struct node *n, struct buf *out)
         .reads = n->reads,
         .damaged = n->mends.count,
         .mended = n->mended,
+        .wall_ms = n->wall_ms,
     };
     status_write(out, &s);
     write_members(n, out);

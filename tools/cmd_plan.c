@@ -263,7 +263,7 @@ struct moves {
     uint64_t bytes;
     uint32_t live_least; /* copies of some group that answer, on the way */
     uint32_t unknown;    /* groups whose leader has not told their size */
-    struct placement_figures after;
+    struct placement_figures now, after;
 };
 
 static bool goes_at_once(const struct plan *p, struct id128 node)
@@ -272,17 +272,34 @@ static bool goes_at_once(const struct plan *p, struct id128 node)
     return slot == SLOT_NONE || p->next->members[slot].wanted == WANTED_LEFT;
 }
 
+static bool is_live(const struct plan *p, uint32_t group,
+                    const struct status_replica *r)
+{
+    uint16_t slot = record_slot(p->view->record, r->node);
+    if (p->view->groups[group].has_leader)
+        return r->is_live;
+    return slot != SLOT_NONE && p->view->nodes[slot].has_answered;
+}
+
 /* Newcomers come before others go, so that no copy is missed on the way but
- * of those that are to have left at once. */
+ * of those that are to have left at once. In the end there are those of the
+ * next row that are up. */
 static uint32_t live_copies(const struct plan *p, uint32_t group)
 {
-    const struct cmd_view_group *at = &p->view->groups[group];
-    uint32_t live = 0;
-    for (uint32_t i = 0; at->has_leader && i < at->g.replica_count; i++) {
-        const struct status_replica *r = &at->g.replicas[i];
-        live += r->is_voter && r->is_live && !goes_at_once(p, r->node);
-    }
-    return live;
+    struct status_group g;
+    uint32_t count;
+    uint32_t before = 0;
+    uint32_t after = 0;
+    const uint16_t *row = record_row(p->next, group, &count);
+    for (uint32_t i = 0; i < count; i++)
+        after += p->view->nodes[row[i]].has_answered;
+    if (!cmd_view_config(p->view, group, &g))
+        return 0;
+    for (uint32_t i = 0; i < g.replica_count; i++)
+        before += g.replicas[i].is_voter && is_live(p, group, &g.replicas[i]) &&
+                  !goes_at_once(p, g.replicas[i].node);
+    /* Group 0 has fewer voters in a smaller ring; its record is everywhere. */
+    return group == 0 ? before : (uint32_t)min_u64(before, after);
 }
 
 static struct moves count_moves(const struct plan *p)
@@ -303,7 +320,9 @@ static struct moves count_moves(const struct plan *p)
     }
     struct placement_member list[MEMBERS_MAX];
     struct placement_table table;
-    size_t count = record_placement(p->next, list, &table);
+    size_t count = record_placement(p->view->record, list, &table);
+    m.now = placement_measure(&table, list, count);
+    count = record_placement(p->next, list, &table);
     m.after = placement_measure(&table, list, count);
     return m;
 }
@@ -347,43 +366,55 @@ static void text_member(const struct plan *p, uint16_t slot)
     (void)printf("\n");
 }
 
+static void text_settings(const struct record *a, const struct record *b)
+{
+    char out[2][CLI_TEXT_SIZE];
+    if (a->copies != b->copies)
+        (void)printf("  N %u -> %u\n", a->copies, b->copies);
+    if (a->out_after_ms != b->out_after_ms)
+        (void)printf("  out after %s -> %s\n",
+                     cli_duration(a->out_after_ms, out[0]),
+                     cli_duration(b->out_after_ms, out[1]));
+    if (a->repair_rate != b->repair_rate)
+        (void)printf("  repair rate %s -> %s a second and node\n",
+                     cli_size(a->repair_rate, out[0]),
+                     cli_size(b->repair_rate, out[1]));
+}
+
+/* What is worth knowing before it is done. */
+static void text_warnings(const struct plan *p, const struct moves *m)
+{
+    if (m->live_least == 0)
+        (void)printf("some partitions have no copy that answers: they stand "
+                     "still until one is started again\n");
+    if (m->after.rows_short > 0)
+        (void)printf("%u partitions will have fewer than %u copies: too few "
+                     "nodes\n",
+                     m->after.rows_short, p->next->copies);
+    if (m->after.zone_majorities > 0)
+        (void)printf("%u partitions will stop when one zone, or one node "
+                     "without a zone, does\n",
+                     m->after.zone_majorities);
+}
+
 static void text_plan(const struct plan *p, const struct moves *m,
-                      const char *refusal)
+                      const char *refusal, uint64_t epoch, const char *state)
 {
     const struct record *now = p->view->record;
-    char bytes[CLI_TEXT_SIZE], out[2][CLI_TEXT_SIZE];
+    char bytes[CLI_TEXT_SIZE];
+    (void)printf("epoch %" PRIu64 ", %s: now -> after\n", epoch, state);
     for (uint16_t i = 0; i < now->member_count; i++)
         if (now->members[i].wanted != WANTED_LEFT)
             text_member(p, i);
-    if (now->copies != p->next->copies)
-        (void)printf("  N %u -> %u\n", now->copies, p->next->copies);
-    if (now->out_after_ms != p->next->out_after_ms)
-        (void)printf("  out after %s -> %s\n",
-                     cli_duration(now->out_after_ms, out[0]),
-                     cli_duration(p->next->out_after_ms, out[1]));
-    if (now->repair_rate != p->next->repair_rate)
-        (void)printf("  repair rate %s -> %s a second and node\n",
-                     cli_size(now->repair_rate, out[0]),
-                     cli_size(p->next->repair_rate, out[1]));
+    text_settings(now, p->next);
+    (void)printf("  zone violations %u -> %u\n", m->now.zone_violations,
+                 m->after.zone_violations);
     (void)printf("%s%u copies to make, %s%s bytes; at least %u live copies of "
                  "every group on the way\n",
                  p->is_about ? "about " : "", m->copies,
                  m->unknown > 0 ? "at least " : "", cli_size(m->bytes, bytes),
                  m->live_least);
-    if (m->live_least == 0)
-        (void)printf("some partitions will have no copy that answers: they "
-                     "stand still until one is started again\n");
-    if (m->after.rows_short > 0)
-        (void)printf("%u partitions will have fewer than %u copies: too few "
-                     "nodes\n",
-                     m->after.rows_short, p->next->copies);
-    if (m->after.zone_violations > 0)
-        (void)printf("%u partitions will have more copies in a zone than need "
-                     "be\n",
-                     m->after.zone_violations);
-    if (m->after.zone_majorities > 0)
-        (void)printf("%u partitions will stop when one zone does\n",
-                     m->after.zone_majorities);
+    text_warnings(p, m);
     if (refusal[0] != 0)
         (void)printf("would be refused: %s\n", refusal);
 }
@@ -423,6 +454,7 @@ static void json_plan(const struct plan *p, const struct moves *m,
     cli_json_bool(&j, "is_estimate", p->is_about || m->unknown > 0);
     cli_json_u64(&j, "live_copies_least", m->live_least);
     cli_json_u64(&j, "partitions_short", m->after.rows_short);
+    cli_json_u64(&j, "zone_violations_now", m->now.zone_violations);
     cli_json_u64(&j, "zone_violations", m->after.zone_violations);
     cli_json_u64(&j, "zone_majorities", m->after.zone_majorities);
     cli_json_text(&j, "refusal", refusal);
@@ -498,6 +530,18 @@ static bool is_sure(const struct cli *cli, const struct cmd_plan_options *o,
     return false;
 }
 
+/* --force is for what stands still then. What may lose data, members that are
+ * to have left at once, needs --accept-data-loss. */
+static bool is_forced(const struct plan *p, const struct cmd_plan_options *o)
+{
+    bool loses_data = false;
+    for (uint32_t i = 0; i < p->next->member_count; i++)
+        loses_data =
+            loses_data || (p->next->members[i].wanted == WANTED_LEFT &&
+                           p->view->record->members[i].wanted != WANTED_LEFT);
+    return o->loses_data || (o->is_forced && !loses_data);
+}
+
 /* Shows the plan; what it would be refused for is in `refusal`. */
 static void show(const struct cli *cli, const struct plan *p, uint64_t epoch,
                  const char *state)
@@ -508,7 +552,7 @@ static void show(const struct cli *cli, const struct plan *p, uint64_t epoch,
     if (cli->is_json)
         json_plan(p, &m, refusal, epoch, state);
     else
-        text_plan(p, &m, refusal);
+        text_plan(p, &m, refusal, epoch, state);
 }
 
 /* The ring has changed since it was looked at: looks again. */
@@ -531,7 +575,6 @@ static int do_now(struct cli *cli, struct eddy *e, struct plan *p,
     int code = CLI_DONE;
     uint64_t epoch = 0;
     char refusal[512], typed[NODE_NAME_MAX + 1];
-    bool is_forced = o->loses_data || o->is_forced;
     enum eddy_error err = EDDY_CONFLICT;
     (void)snprintf(typed, sizeof typed, "%s", word); /* it is the view's */
     for (uint32_t tries = 0; err == EDDY_CONFLICT; tries++) {
@@ -546,7 +589,7 @@ static int do_now(struct cli *cli, struct eddy *e, struct plan *p,
             return code;
         if (o->is_dry_run || !cli->is_json)
             show(cli, p, epoch, "shown");
-        if (is_refused(p, refusal) && !is_forced)
+        if (is_refused(p, refusal) && !is_forced(p, o))
             return cli_fail(cli, CLI_REFUSED, "REFUSED", "refused: %s",
                             refusal);
         if (o->is_dry_run)
@@ -554,7 +597,7 @@ static int do_now(struct cli *cli, struct eddy *e, struct plan *p,
         (void)fflush(stdout);
         if (!is_sure(cli, o, typed, &code))
             return code;
-        err = send(e, p, ACT_NOW, is_forced, &epoch);
+        err = send(e, p, ACT_NOW, is_forced(p, o), &epoch);
         if (err == EDDY_CONFLICT && (!o->is_sure || tries == TRIES_MAX))
             break;
     }
@@ -633,38 +676,53 @@ int cmd_plan_show(struct cli *cli, struct eddy *e,
     return code;
 }
 
+/* The epoch that is given is that of a plan which was shown, so scripts need
+ * not say --yes; on a terminal it is shown once more, and asked. */
+static int commit(struct cli *cli, struct eddy *e, struct plan *p,
+                  const struct cmd_plan_options *o)
+{
+    int code = CLI_DONE;
+    uint64_t epoch = p->view->record->epoch.number;
+    if (!carry_out(cli, p, &code))
+        return code;
+    if (o->is_dry_run || !cli->is_json)
+        show(cli, p, epoch, "shown");
+    if (o->is_dry_run)
+        return code;
+    (void)fflush(stdout);
+    if (cli_is_terminal(stdin) && !is_sure(cli, o, cli->arguments[1], &code))
+        return code;
+    code = ask(cli, e, p, ACT_COMMIT, is_forced(p, o), &epoch);
+    if (code != CLI_DONE)
+        return code;
+    if (cli->is_json)
+        show(cli, p, epoch, "committed");
+    cli_note(cli, "epoch %" PRIu64 "; eddy ring wait waits until it is done",
+             epoch);
+    return code;
+}
+
 int cmd_plan_commit(struct cli *cli, struct eddy *e,
                     const struct cmd_plan_options *o)
 {
     struct plan p = {0};
     int code = CLI_DONE;
-    uint64_t wanted, epoch;
+    uint64_t wanted;
     if (!cli_read_u64(cli->arguments[1], &wanted))
         return cli_fail(cli, CLI_USAGE, "BAD_REQUEST",
                         "which epoch? eddy ring plan says it");
     p.view = look(cli, e, wanted, &code);
     if (p.view == NULL)
         return code;
-    epoch = p.view->record->epoch.number;
-    bool is_forced = o->loses_data || o->is_forced;
-    if (epoch != wanted || p.view->record->change_count == 0) {
+    uint64_t epoch = p.view->record->epoch.number;
+    if (epoch != wanted || p.view->record->change_count == 0)
         code = cli_fail(cli, CLI_CONFLICT, "CONFLICT",
                         epoch != wanted ? "the ring is at epoch %" PRIu64
                                           ": look at the plan again"
                                         : "nothing is staged at epoch %" PRIu64,
                         epoch);
-    } else if (carry_out(cli, &p, &code)) {
-        if (o->is_dry_run)
-            show(cli, &p, epoch, "shown");
-        else
-            code = ask(cli, e, &p, ACT_COMMIT, is_forced, &epoch);
-        if (code == CLI_DONE && !o->is_dry_run && cli->is_json)
-            show(cli, &p, epoch, "committed");
-        if (code == CLI_DONE && !o->is_dry_run)
-            cli_note(cli,
-                     "epoch %" PRIu64 "; eddy ring wait waits until it is done",
-                     epoch);
-    }
+    else
+        code = commit(cli, e, &p, o);
     plan_free(&p);
     return cli_flush(cli, code);
 }

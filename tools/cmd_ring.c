@@ -15,8 +15,7 @@ static const char usage[] =
     "eddy ring status    OK, WARN or ERROR, and a line for each finding: CODE\n"
     "                    COUNT SINCE and what to do; exit 0 healthy, 10 not;\n"
     "                    then, of the transfers under way: PARTITION, NODEs,\n"
-    "                    STATE BYTES of TOTAL RATE left TIME and the reason;\n"
-    "                    --watch: again and again\n"
+    "                    STATE BYTES of TOTAL RATE left TIME and the reason\n"
     "eddy ring members   UD (up, down) and NJLX (normal, joining, leaving, "
     "out),\n"
     "                    NODE NAME ADDRESS ZONE WEIGHT REPLICAS LEADERS OWNS%\n"
@@ -30,6 +29,8 @@ static const char usage[] =
     "--timeout\n"
     "eddy ring why [partition P | node N | stream S]\n"
     "                    what waits, and for what\n"
+    "                    --watch with status, members, table and why: again\n"
+    "                    and again\n"
     "eddy ring check     reads every copy of every partition, holds it against "
     "its\n"
     "                    checksums and against the other copies, has damage "
@@ -68,8 +69,11 @@ static const char usage[] =
     "moved\n"
     "                    since it was shown (else exit 6)\n"
     "  --dry-run  shows and does nothing\n"
-    "  --yes      asks nothing (scripts)\n"
-    "  --force    in spite of a refusal (exit 3)\n" CMD_COMMON_USAGE;
+    "  --yes      asks nothing (scripts; commit EPOCH asks on terminals "
+    "alone)\n"
+    "  --force    in spite of a refusal (exit 3), if no data can be lost by "
+    "it;\n"
+    "             else --accept-data-loss\n" CMD_COMMON_USAGE;
 
 #define ANSWER_MS 2500u /* a member that takes longer is down to us */
 #define POLL_MS   200
@@ -178,14 +182,15 @@ int cmd_ring_status(struct cli *cli, struct eddy *e)
     return status_once(cli, e);
 }
 
-/* Until it is interrupted, or cannot be written. */
-static int status_again(struct cli *cli, struct eddy *e)
+/* --watch: until it is interrupted, or cannot be written. */
+static int look_again(struct cli *cli, struct eddy *e,
+                      int (*look)(struct cli *cli, struct eddy *e))
 {
     bool is_screen = !cli->is_json && cli_is_terminal(stdout);
     for (;;) {
         if (is_screen)
             (void)fputs("\033[H\033[2J", stdout);
-        int code = status_once(cli, e);
+        int code = look(cli, e);
         if (code != CLI_DONE && code != CLI_UNHEALTHY)
             return code;
         struct timespec pause = {WATCH_S, 0};
@@ -436,15 +441,26 @@ static int table(struct cli *cli, struct eddy *e)
 
 /* ---- wait -------------------------------------------------------------- */
 
+/* What asking again does not change. */
+static bool is_final(enum eddy_error err)
+{
+    return err == EDDY_DENIED || err == EDDY_FORGOTTEN ||
+           err == EDDY_INCOMPATIBLE;
+}
+
 static int wait_settled(struct cli *cli, struct eddy *e)
 {
     uint64_t began = cli_now_ms(), end = began + cli->timeout_ms;
-    char text[256] = "no answer yet", took[CLI_TEXT_SIZE];
+    char text[256], took[CLI_TEXT_SIZE];
     for (;;) {
         enum eddy_error err;
         uint64_t left = end - min_u64(cli_now_ms(), end);
         struct cmd_view *v = cmd_view_take(
             e, (uint32_t)min_u64(max_u64(left, POLL_MS), ANSWER_MS), &err);
+        if (v == NULL && is_final(err))
+            return cli_failed(cli, e, err, "asking the ring");
+        if (v == NULL)
+            (void)snprintf(text, sizeof text, "%s", eddy_error_text(err));
         bool is_settled = v != NULL && cmd_view_is_settled(v, true, text);
         cmd_view_free(v);
         uint64_t ms = cli_now_ms() - began;
@@ -464,6 +480,8 @@ static int wait_settled(struct cli *cli, struct eddy *e)
 
 /* ---- the command ------------------------------------------------------- */
 
+#define SURE "dry-run yes accept-data-loss force "
+
 /* What only looks, and what changes something. */
 static const struct verb {
     const char *name;
@@ -471,19 +489,21 @@ static const struct verb {
     int (*look)(struct cli *cli, struct eddy *e);
     int (*change)(struct cli *cli, struct eddy *e,
                   const struct cmd_plan_options *o);
+    const char *options; /* a blank behind each */
 } verbs[] = {
-    {"status", 1, 1, status_once, NULL},
-    {"members", 1, 1, members, NULL},
-    {"table", 1, 1, table, NULL},
-    {"wait", 1, 1, wait_settled, NULL},
-    {"why", 1, 3, cmd_why, NULL},
-    {"check", 1, 1, cmd_check, NULL},
-    {"plan", 1, 1, NULL, cmd_plan_show},
-    {"commit", 2, 2, NULL, cmd_plan_commit},
-    {"drain", 2, 2, NULL, cmd_plan_drain},
-    {"remove", 2, 2, NULL, cmd_plan_remove},
-    {"replace", 3, 3, NULL, cmd_plan_replace},
-    {"set", 2, CLI_ARGUMENTS_MAX, NULL, cmd_plan_set},
+    {"status", 1, 1, status_once, NULL, "watch "},
+    {"members", 1, 1, members, NULL, "watch "},
+    {"table", 1, 1, table, NULL, "watch "},
+    {"wait", 1, 1, wait_settled, NULL, ""},
+    {"why", 1, 3, cmd_why, NULL, "watch "},
+    {"check", 1, 1, cmd_check, NULL, ""},
+    {"plan", 1, 1, NULL, cmd_plan_show,
+     SURE "add drain remove replace weight zone set clear "},
+    {"commit", 2, 2, NULL, cmd_plan_commit, SURE},
+    {"drain", 2, 2, NULL, cmd_plan_drain, SURE "undo "},
+    {"remove", 2, 2, NULL, cmd_plan_remove, SURE},
+    {"replace", 3, 3, NULL, cmd_plan_replace, SURE},
+    {"set", 2, CLI_ARGUMENTS_MAX, NULL, cmd_plan_set, SURE},
 };
 
 static const struct verb *find_verb(struct cli *cli, int *code)
@@ -499,6 +519,25 @@ static const struct verb *find_verb(struct cli *cli, int *code)
                  "plan, commit, drain, remove, replace or set; not '%s'",
                  name);
     return NULL;
+}
+
+/* Half of what is asked must not be done in silence. */
+static bool takes(struct cli *cli, const struct verb *verb,
+                  const struct cli_option *options, size_t count, int *code)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct cli_option *o = &options[i];
+        bool is_given = o->flag != NULL ? *o->flag : *o->value != NULL;
+        char name[32];
+        (void)snprintf(name, sizeof name, "%s ", o->name);
+        if (!is_given || strstr(verb->options, name) != NULL)
+            continue;
+        *code = cli_fail(cli, CLI_USAGE, "BAD_REQUEST",
+                         "eddy ring %s has no option --%s (see --help)",
+                         verb->name, o->name);
+        return false;
+    }
+    return true;
 }
 
 int cmd_ring(int argc, char **argv)
@@ -529,11 +568,14 @@ int cmd_ring(int argc, char **argv)
         return code;
     }
     const struct verb *verb = find_verb(&cli, &code);
-    struct eddy *e = verb == NULL ? NULL : cli_connect(&cli, &code);
+    bool is_good =
+        verb != NULL &&
+        takes(&cli, verb, options, sizeof options / sizeof *options, &code);
+    struct eddy *e = is_good ? cli_connect(&cli, &code) : NULL;
     if (e != NULL && verb->change != NULL)
         code = verb->change(&cli, e, &o);
-    else if (e != NULL && is_watched && verb->look == status_once)
-        code = status_again(&cli, e);
+    else if (e != NULL && is_watched)
+        code = look_again(&cli, e, verb->look);
     else if (e != NULL)
         code = verb->look(&cli, e);
     eddy_close(e);

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "ring/swim.h"
 #include "tools/cli.h"
@@ -12,6 +13,8 @@
 /* A transfer that has its turn and gets nothing for so long: at the lowest rate
  * of repair its next answer is 16 s away. */
 #define STALLED_MS 30000u
+/* Clocks that differ by less may be an answer that took its time. */
+#define SKEW_MS 5000
 
 /* ---- taking it --------------------------------------------------------- */
 
@@ -86,6 +89,7 @@ static void take_node(struct cmd_view *v, struct id128 id,
         return;
     buf_append(&n->bytes, bytes, size);
     n->has_answered = status_read(span_buf(&n->bytes), &n->self) == ERR_OK;
+    n->ahead_ms = (int64_t)n->self.wall_ms - (int64_t)cli_wall_ms();
     if (n->has_answered)
         take_view(v, slot);
 }
@@ -131,6 +135,30 @@ cmd_view_transfer(const struct cmd_view *v, uint32_t group, struct id128 node)
             id_equal(v->record->members[v->transfers[i].to].node, node))
             return &v->transfers[i];
     return NULL;
+}
+
+bool cmd_view_replica(const struct cmd_view *v, uint16_t slot, uint32_t group,
+                      struct status_group *out)
+{
+    struct dec d = dec_of(span_buf(&v->nodes[slot].bytes));
+    while (v->nodes[slot].has_answered && status_next_group(&d, out))
+        if (out->group == group)
+            return true;
+    return false;
+}
+
+bool cmd_view_config(const struct cmd_view *v, uint32_t group,
+                     struct status_group *out)
+{
+    struct status_group g;
+    *out = v->groups[group].g;
+    if (v->groups[group].has_leader)
+        return true;
+    for (uint16_t i = 0; i < v->record->member_count; i++)
+        if (cmd_view_replica(v, i, group, &g) &&
+            g.config_index >= out->config_index)
+            *out = g;
+    return out->replica_count > 0;
 }
 
 static void count_rows(struct cmd_view *v)
@@ -416,6 +444,54 @@ bool cmd_view_is_kept_seat(const struct cmd_view *v, uint32_t group,
            !record_is_eligible(&v->record->members[slot]);
 }
 
+/* Is anybody down? And how long ago the first of them died; UINT64_MAX: none is
+ * known to have. */
+static bool is_any_down(const struct cmd_view *v, uint64_t *since_ms)
+{
+    bool is_any = false;
+    uint64_t longest = 0;
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        if (!v->nodes[i].is_asked || v->nodes[i].has_answered)
+            continue;
+        is_any = is_any || v->record->members[i].seen != SEEN_OUT;
+        longest = max_u64(longest, v->nodes[i].dead_ms);
+    }
+    *since_ms = longest > 0 ? longest : UINT64_MAX;
+    return is_any;
+}
+
+static void find_under_replicated(const struct cmd_view *v, struct findings *f,
+                                  uint32_t under)
+{
+    const struct record *r = v->record;
+    uint32_t live = live_members(v);
+    uint64_t since;
+    bool is_down = is_any_down(v, &since);
+    char out_after[CLI_TEXT_SIZE];
+    cli_duration(r->out_after_ms, out_after);
+    if (r->copies > live) {
+        add(f, "UNDER_REPLICATED", VIEW_WARN, under, since,
+            "groups with fewer than %u live copies: start the nodes that are "
+            "down, or add others (eddyd join)",
+            r->copies);
+        add(f, "DOES_NOT_HEAL", VIEW_WARN, under > 0 ? r->copies - live : 0,
+            since,
+            "nodes missing for %u copies: what is lost is not made anew before "
+            "so many join (eddyd join) or come back",
+            r->copies);
+    } else if (is_down) {
+        add(f, "UNDER_REPLICATED", VIEW_WARN, under, since,
+            "groups with fewer than %u live copies: start the nodes that are "
+            "down; after %s of a node's death others get its copies",
+            r->copies, out_after);
+    } else {
+        add(f, "UNDER_REPLICATED", VIEW_WARN, under, since,
+            "groups with fewer than %u live copies: more are being made; eddy "
+            "ring why says what that waits for",
+            r->copies);
+    }
+}
+
 static void find_groups(const struct cmd_view *v, struct findings *f)
 {
     const struct record *r = v->record;
@@ -426,22 +502,15 @@ static void find_groups(const struct cmd_view *v, struct findings *f)
         too_few += at->has_leader && g > 0 && voters(&at->g) < r->acks;
         under += !at->has_leader || live_voters(&at->g) < voters_wanted(v, g);
     }
-    uint32_t live = live_members(v);
-    uint32_t missing = r->copies > live ? r->copies - live : 0;
     add(f, "PARTITION_NO_QUORUM", VIEW_ERROR, leaderless, UINT64_MAX,
         "groups without a leader: appends and linearizable reads of their "
-        "partitions wait until most of their replicas are up");
+        "partitions wait until most of their replicas are up; eddy ring why "
+        "names those that are not");
     add(f, "PARTITION_NO_QUORUM", VIEW_ERROR, too_few, UINT64_MAX,
         "partitions on fewer than %u nodes, which changes need: add nodes "
         "(eddyd join), or wait until those that joined are installed",
         r->acks);
-    add(f, "UNDER_REPLICATED", VIEW_WARN, under, UINT64_MAX,
-        "groups with fewer than %u live copies", r->copies);
-    if (under > 0 && missing > 0)
-        add(f, "DOES_NOT_HEAL", VIEW_WARN, missing, UINT64_MAX,
-            "nodes missing for %u copies: what is lost is not made anew before "
-            "so many join (eddyd join) or come back",
-            r->copies);
+    find_under_replicated(v, f, under);
 }
 
 /* Past these shares no new replicas are taken, or no appends. */
@@ -519,6 +588,43 @@ static void find_nodes(const struct cmd_view *v, struct findings *f)
         "nodes run different versions: finish the upgrade");
 }
 
+static int compare_clocks(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a;
+    const int64_t y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Those whose clocks are not as most others' are. */
+static void find_skew(const struct cmd_view *v, struct findings *f)
+{
+    int64_t clocks[MEMBERS_MAX];
+    bool is_off[MEMBERS_MAX] = {false};
+    uint32_t known = 0, off = 0;
+    uint64_t worst = 0;
+    char names[160], by[CLI_TEXT_SIZE];
+    for (uint32_t i = 0; i < v->record->member_count; i++)
+        if (v->nodes[i].has_answered)
+            clocks[known++] = v->nodes[i].ahead_ms;
+    if (known == 0)
+        return;
+    qsort(clocks, known, sizeof *clocks, compare_clocks);
+    int64_t middle = clocks[(known - 1) / 2];
+    for (uint32_t i = 0; i < v->record->member_count; i++) {
+        int64_t ahead = v->nodes[i].ahead_ms - middle;
+        if (!v->nodes[i].has_answered || (ahead < SKEW_MS && ahead > -SKEW_MS))
+            continue;
+        is_off[i] = true;
+        off++;
+        worst = max_u64(worst, (uint64_t)(ahead > 0 ? ahead : -ahead));
+    }
+    name_members(v, is_off, names, sizeof names);
+    add(f, "CLOCK_SKEW", VIEW_WARN, off, UINT64_MAX,
+        "%s: clocks up to %s from the others': set them (NTP); segments bear "
+        "their leader's time",
+        names, cli_duration(worst, by));
+}
+
 /* Of those that have their turn. */
 static void find_stalled(const struct cmd_view *v, struct findings *f)
 {
@@ -551,6 +657,7 @@ size_t cmd_view_findings(const struct cmd_view *v, struct cmd_view_finding *out)
     find_out(v, &f);
     find_held(v, &f);
     find_nodes(v, &f);
+    find_skew(v, &f);
     find_damage(v, &f);
     find_stalled(v, &f);
     add(&f, "INSECURE", VIEW_NOTE, v->record->is_insecure, UINT64_MAX,

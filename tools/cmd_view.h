@@ -17,6 +17,7 @@ struct cmd_view_node {
     bool is_denied;       /* our key may not look at it */
     struct buf bytes;     /* the answer; `self` borrows from it */
     struct status self;   /* if has_answered */
+    int64_t ahead_ms;     /* its clock of ours, less the answer's way */
     uint32_t leaders;     /* partitions that it leads, and is ready to */
     uint32_t replicas;    /* partitions that it keeps, by its own word */
     uint32_t rows;        /* partitions that the table gives it */
@@ -69,6 +70,15 @@ bool cmd_view_is_kept_seat(const struct cmd_view *v, uint32_t group,
 /* By slot: dead for out-after and yet not on its way out, as others have gone
  * within the hour, or one of its zone (T27). False if there are none. */
 bool cmd_view_held(const struct cmd_view *v, bool is_held[MEMBERS_MAX]);
+
+/* What a member says of a group that it hosts; false: it does not, or has not
+ * answered. */
+bool cmd_view_replica(const struct cmd_view *v, uint16_t slot, uint32_t group,
+                      struct status_group *out);
+/* The group as its leader tells it, or else the newest configuration that any
+ * of its replicas does; false: nobody who answers keeps a copy. */
+bool cmd_view_config(const struct cmd_view *v, uint32_t group,
+                     struct status_group *out);
 
 enum cmd_view_level { VIEW_NOTE, VIEW_WARN, VIEW_ERROR };
 

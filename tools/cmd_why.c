@@ -24,17 +24,6 @@ static const char *name_of(const struct cmd_view *v, struct id128 node)
 
 /* ---- one group --------------------------------------------------------- */
 
-/* What a member says of a group that it hosts. */
-static bool find_replica(const struct cmd_view *v, uint16_t slot,
-                         uint32_t group, struct status_group *out)
-{
-    struct dec d = dec_of(span_buf(&v->nodes[slot].bytes));
-    while (v->nodes[slot].has_answered && status_next_group(&d, out))
-        if (out->group == group)
-            return true;
-    return false;
-}
-
 /* Who was made to leave is not asked, and may have what nobody else has. */
 static void explain_removed(const struct cmd_view *v, struct buf *text)
 {
@@ -54,12 +43,8 @@ static void explain_removed(const struct cmd_view *v, struct buf *text)
 static void explain_leaderless(const struct cmd_view *v, uint32_t group,
                                struct buf *text)
 {
-    struct status_group g, newest = {0};
-    for (uint16_t i = 0; i < v->record->member_count; i++)
-        if (find_replica(v, i, group, &g) &&
-            g.config_index >= newest.config_index)
-            newest = g;
-    if (newest.replica_count == 0) {
+    struct status_group g, newest;
+    if (!cmd_view_config(v, group, &newest)) {
         uint32_t count;
         const uint16_t *row = record_row(v->record, group, &count);
         buf_printf(text, "no node that answers keeps a copy; by the table they "
@@ -88,7 +73,7 @@ static void explain_leaderless(const struct cmd_view *v, uint32_t group,
         return;
     }
     for (uint16_t i = 0; i < v->record->member_count; i++)
-        if (find_replica(v, i, group, &g) && g.reason.size > 0)
+        if (cmd_view_replica(v, i, group, &g) && g.reason.size > 0)
             buf_printf(text, "%s: %.*s; ", v->record->members[i].name,
                        (int)g.reason.size, (const char *)g.reason.data);
     buf_printf(text, "an election is on its way");
@@ -313,6 +298,37 @@ static void say_group(struct says *s, const struct cmd_view *v, uint32_t group)
     buf_free(&reason);
 }
 
+static void say_range(struct says *s, uint32_t first, uint32_t last,
+                      struct buf *reason)
+{
+    char what[32];
+    if (first == last)
+        (void)snprintf(what, sizeof what, "%u", first - 1);
+    else
+        (void)snprintf(what, sizeof what, "%u-%u", first - 1, last - 1);
+    say(s, "partition", what, reason);
+}
+
+/* In words, neighbours that wait for the same are one line. */
+static void say_partitions(struct says *s, const struct cmd_view *v)
+{
+    struct buf last = {0};
+    uint32_t first = 1;
+    for (uint32_t g = 1; g < v->record->row_count; g++) {
+        struct buf reason = {0};
+        explain_group(v, g, &reason);
+        bool is_same = span_equal(span_buf(&last), span_buf(&reason));
+        if (g > 1 && (s->is_json || !is_same)) {
+            say_range(s, first, g - 1, &last);
+            first = g;
+        }
+        buf_free(&last);
+        last = reason;
+    }
+    say_range(s, first, v->record->row_count - 1, &last);
+    buf_free(&last);
+}
+
 static void say_member(struct says *s, const struct cmd_view *v, uint16_t slot)
 {
     struct buf reason = {0};
@@ -326,8 +342,8 @@ static void say_all(struct says *s, const struct cmd_view *v)
     for (uint16_t i = 0; i < v->record->member_count; i++)
         if (v->record->members[i].wanted != WANTED_LEFT)
             say_member(s, v, i);
-    for (uint32_t g = 0; g < v->record->row_count; g++)
-        say_group(s, v, g);
+    say_group(s, v, 0);
+    say_partitions(s, v);
     char text[256];
     struct buf reason = {0};
     if (!cmd_view_is_balanced(v, text))
@@ -367,6 +383,9 @@ int cmd_why(struct cli *cli, struct eddy *e)
 {
     enum eddy_error err;
     struct says s = {.is_json = cli->is_json};
+    if (cli->argument_count == 2)
+        return cli_fail(cli, CLI_USAGE, "BAD_REQUEST",
+                        "why what? partition P, node N or stream S");
     struct cmd_view *v = cmd_view_take(e, ANSWER_MS, &err);
     int code = CLI_DONE;
     if (v == NULL)

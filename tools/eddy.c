@@ -21,7 +21,7 @@ static const struct command {
     {"stream", cmd_stream,
      "stream list|info|create   which streams there are, and how long"},
     {"ring", cmd_ring,
-     "ring status|members|table|wait|why\n"
+     "ring status|members|table|wait|why|check\n"
      "                            how the nodes are, and who keeps what\n"
      "  eddy ring plan|commit|drain|remove|replace|set\n"
      "                            who shall keep it"},

@@ -30,6 +30,19 @@ refused "a drain beside it" 6 "something else is staged" \
 refused "a commit of another epoch" 6 "look at the plan again" \
     eddy ring commit $((staged - 1))
 check "the plan is dropped" eddy ring plan --clear
+eddy ring plan --remove n2 --json >plan.out
+refused "a member that has copies goes at once only if data may be lost" 3 \
+    "accept the loss of data" \
+    eddy ring commit "$(field epoch <plan.out)" --force
+check "... which says so in the plan, with its epoch, on stdout" \
+    grep -qx "epoch $(field epoch <plan.out), staged: now -> after" \
+    <(eddy ring plan -q)
+check "... and is dropped" eddy ring plan --clear
+refused "an option that drain has not" 2 "no option --weight" \
+    eddy ring drain n2 --weight n1=3 --yes
+refused "half a question" 2 "why what" eddy ring why node
+refused "a wait without rights ends at once" 8 "no right" \
+    timeout 5 "$EDDY" ring wait --key "$JOIN" --node "${CLIENT[1]}"
 refused "a commit of nothing" 6 "nothing is staged|at epoch" \
     eddy ring commit "$staged"
 refused "scripts must say --yes" 2 "say --yes" eddy ring drain n2

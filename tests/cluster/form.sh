@@ -77,4 +77,10 @@ check "all ready again within 2 s" within 2 all_ready
 say "ready $(($(now_ms) - begun)) ms after the restart"
 check "healthy again within 10 s" within 10 is_healthy 3 1 2 3 4
 check "the bytes are still there" cmp data <(eddy get form/data)
+
+stop_node 4
+run 4 env LD_PRELOAD="$SHIM" SHIM_CLOCK=60 \
+    ASAN_OPTIONS="verify_asan_link_order=0:${ASAN_OPTIONS:-}"
+is_told() { grep -q 'CLOCK_SKEW 1 - n4: ' <(eddy ring status); }
+check "ring status names a clock that is a minute ahead" within 10 is_told
 finish

@@ -358,7 +358,8 @@ struct status golden_status(void)
                            .appends = 20,
                            .reads = 30,
                            .damaged = 2,
-                           .mended = 7};
+                           .mended = 7,
+                           .wall_ms = 1700000000000};
 }
 
 static struct status_group status_group_a(void)

@@ -453,8 +453,12 @@ static struct id128 ring_hint(const struct node *n)
 void node_ring_refuse(struct node *n, uint64_t connection, uint64_t number,
                       enum wire_op op)
 {
-    node_refuse(n, connection, number, op, ERR_MOVED, ring_hint(n),
-                "another node leads the ring");
+    struct id128 hint = ring_hint(n);
+    /* Who does not keep the ring's group knows whom to ask instead. */
+    const char *why = id_is_zero(hint)
+                          ? raft_reason(node_group(n, 0)->raft, n->now_ms)
+                          : "another node leads the ring";
+    node_refuse(n, connection, number, op, ERR_MOVED, hint, why);
 }
 
 /* The member stands in the record as it says itself. */

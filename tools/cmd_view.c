@@ -51,7 +51,7 @@ static void take_view(struct cmd_view *v, uint16_t slot)
             continue;
         struct cmd_view_node *other = &v->nodes[m.slot];
         bool is_dead = m.state == SWIM_DEAD;
-        other->seen_alive += !is_dead;
+        other->seen_alive += m.state == SWIM_ALIVE;
         other->seen_dead += is_dead;
         if (is_dead)
             other->dead_ms = max_u64(other->dead_ms, m.since_ms);
@@ -229,6 +229,22 @@ void cmd_view_free(struct cmd_view *v)
     record_free(v->record);
     mem_free(v->transfers);
     mem_free(v);
+}
+
+const char *cmd_view_name(const struct cmd_view *v, struct id128 node)
+{
+    uint16_t slot = record_slot(v->record, node);
+    return slot == SLOT_NONE ? "a node that is no member"
+                             : v->record->members[slot].name;
+}
+
+char *cmd_view_group_name(uint32_t group, char text[CMD_VIEW_GROUP_SIZE])
+{
+    if (group == 0)
+        (void)snprintf(text, CMD_VIEW_GROUP_SIZE, "the ring's group");
+    else
+        (void)snprintf(text, CMD_VIEW_GROUP_SIZE, "partition %u", group - 1);
+    return text;
 }
 
 void cmd_view_short_id(struct id128 node, char text[9])
@@ -629,6 +645,7 @@ static void find_skew(const struct cmd_view *v, struct findings *f)
 static void find_stalled(const struct cmd_view *v, struct findings *f)
 {
     const struct cmd_view_transfer *worst = NULL;
+    char what[CMD_VIEW_GROUP_SIZE];
     uint32_t count = 0;
     for (size_t i = 0; i < v->transfer_count; i++) {
         const struct cmd_view_transfer *at = &v->transfers[i];
@@ -641,9 +658,10 @@ static void find_stalled(const struct cmd_view *v, struct findings *f)
     if (worst == NULL)
         return;
     add(f, "TRANSFER_STALLED", VIEW_WARN, count, worst->t.idle_ms,
-        "nothing comes to %s, group %u: %.*s; start nodes that are down, or "
+        "nothing comes to %s, %s: %.*s; start nodes that are down, or "
         "raise repair.rate if that is very low",
-        v->record->members[worst->to].name, worst->t.group,
+        v->record->members[worst->to].name,
+        cmd_view_group_name(worst->t.group, what),
         (int)min_u64(worst->t.reason.size, 160),
         (const char *)worst->t.reason.data);
 }
@@ -680,31 +698,31 @@ static bool group_is_settled(const struct cmd_view *v, uint32_t group,
 {
     const struct cmd_view_group *at = &v->groups[group];
     uint32_t row;
+    char what[CMD_VIEW_GROUP_SIZE];
+    cmd_view_group_name(group, what);
     (void)record_row(v->record, group, &row);
     if (!at->has_leader) {
-        (void)snprintf(text, 256, "group %u has no leader", group);
+        (void)snprintf(text, 256, "%s has no leader", what);
         return false;
     }
     for (uint32_t i = 0; i < at->g.replica_count; i++) {
         const struct status_replica *r = &at->g.replicas[i];
-        char node[9];
-        cmd_view_short_id(r->node, node);
+        const char *node = cmd_view_name(v, r->node);
         if (!r->is_voter)
-            (void)snprintf(text, 256, "group %u: %s is being installed", group,
-                           node);
+            (void)snprintf(text, 256, "%s: %s is being installed", what, node);
         else if (!is_in_row(v, group, r->node))
-            (void)snprintf(text, 256, "group %u is still on %s", group, node);
+            (void)snprintf(text, 256, "%s is still on %s", what, node);
         else if ((!r->is_live || r->match < at->g.commit) &&
                  !cmd_view_is_kept_seat(v, group, r->node))
-            (void)snprintf(text, 256, "group %u: %s lags behind by %llu", group,
-                           node, (unsigned long long)(at->g.commit - r->match));
+            (void)snprintf(text, 256, "%s: %s lags behind by %llu", what, node,
+                           (unsigned long long)(at->g.commit - r->match));
         else
             continue;
         return false;
     }
     if (at->g.replica_count != row)
-        (void)snprintf(text, 256, "group %u is on %u nodes, not yet on %u",
-                       group, at->g.replica_count, row);
+        (void)snprintf(text, 256, "%s is on %u nodes, not yet on %u", what,
+                       at->g.replica_count, row);
     else if (group != 0 && record_majority(row) < v->record->acks)
         (void)snprintf(text, 256,
                        "no appends are taken on %u of %u copies: more nodes "

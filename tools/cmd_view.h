@@ -102,6 +102,12 @@ bool cmd_view_is_settled(const struct cmd_view *v, bool with_balance,
 /* The last of its reasons alone: each leads its share, or one more. */
 bool cmd_view_is_balanced(const struct cmd_view *v, char text[256]);
 
+/* A member's name, or words that say that it is none. */
+const char *cmd_view_name(const struct cmd_view *v, struct id128 node);
+/* "partition 2" (that is group 3), "the ring's group"; returns `text`. */
+#define CMD_VIEW_GROUP_SIZE 24u
+char *cmd_view_group_name(uint32_t group, char text[CMD_VIEW_GROUP_SIZE]);
+
 /* 8 hex digits. */
 void cmd_view_short_id(struct id128 node, char text[9]);
 

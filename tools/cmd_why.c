@@ -15,13 +15,6 @@
 #define ANSWER_MS   2500u
 #define REASON_SIZE 512u
 
-static const char *name_of(const struct cmd_view *v, struct id128 node)
-{
-    uint16_t slot = record_slot(v->record, node);
-    return slot == SLOT_NONE ? "a node that is no member"
-                             : v->record->members[slot].name;
-}
-
 /* ---- one group --------------------------------------------------------- */
 
 /* Who was made to leave is not asked, and may have what nobody else has. */
@@ -62,7 +55,7 @@ static void explain_leaderless(const struct cmd_view *v, uint32_t group,
         voters += r->is_voter;
         up += r->is_voter && is_up;
         if (r->is_voter && !is_up)
-            buf_printf(text, "%s does not answer; ", name_of(v, r->node));
+            buf_printf(text, "%s does not answer; ", cmd_view_name(v, r->node));
     }
     if (up < record_majority(voters)) {
         buf_printf(text,
@@ -132,7 +125,7 @@ static void explain_group(const struct cmd_view *v, uint32_t group,
         for (uint32_t i = 0; i < at->g.replica_count; i++)
             if (!at->g.replicas[i].is_live)
                 buf_printf(text, "; %s does not answer",
-                           name_of(v, at->g.replicas[i].node));
+                           cmd_view_name(v, at->g.replicas[i].node));
     } else if (!is_as_its_row(v, group)) {
         buf_printf(text, "it begins to walk to its row: its leader has not "
                          "looked at it yet");
@@ -165,6 +158,7 @@ static void explain_drain(const struct cmd_view *v, uint16_t slot,
                           struct buf *text)
 {
     uint32_t first = 0;
+    char what[CMD_VIEW_GROUP_SIZE];
     uint32_t holders = count_holders(v, slot, &first);
     if (holders == 0) {
         buf_printf(text,
@@ -173,9 +167,8 @@ static void explain_drain(const struct cmd_view *v, uint16_t slot,
                    "seconds)");
         return;
     }
-    buf_printf(text,
-               "%u groups still count on it; the first, group %u: ", holders,
-               first);
+    buf_printf(text, "%u groups still count on it; the first, %s: ", holders,
+               cmd_view_group_name(first, what));
     size_t before = text->size;
     explain_group(v, first, text);
     if (text->size == before)
@@ -195,8 +188,8 @@ static void explain_absent(const struct cmd_view *v, uint16_t slot,
                    n->seen_alive > 0
                        ? "the others see it alive, but its client address "
                          "%s does not answer here"
-                       : "it does not answer at %s, nor has anybody who "
-                         "answers heard of it: is eddyd running there?",
+                       : "it does not answer at %s, nor is anybody who "
+                         "answers in touch with it: is eddyd running there?",
                    m->client_address);
         return;
     }

@@ -357,9 +357,9 @@ static void ask_check(struct nodes *w, struct line *l)
     ask(w, to, &a, &q, (struct span){0}, false);
 }
 
-/* order drain=3 | add=3 | remove=3 | copies=5 [forced] [seen=7]: what an
- * operator has changed in the ring, at once, who has looked at record 7; if it
- * is not said, at the newest. */
+/* order drain=3 | add=3 | remove=3 | copies=5 | weigh=3 to=200 [forced]
+ * [seen=7]: what an operator has changed in the ring, at once, who has looked
+ * at record 7; if it is not said, at the newest. */
 static void ask_change(struct nodes *w, struct line *l)
 {
     static const struct {
@@ -368,7 +368,8 @@ static void ask_change(struct nodes *w, struct line *l)
     } kinds[] = {{"drain", CHANGE_DRAIN},
                  {"add", CHANGE_ADD},
                  {"remove", CHANGE_REMOVE},
-                 {"copies", CHANGE_COPIES}};
+                 {"copies", CHANGE_COPIES},
+                 {"weigh", CHANGE_WEIGHT}};
     struct change change = {0};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         uint64_t value = line_u64(l, kinds[i].key, 0);
@@ -380,11 +381,13 @@ static void ask_change(struct nodes *w, struct line *l)
         else
             change.slot = (uint16_t)nodes_read_node(l, value);
     }
+    if (change.kind == CHANGE_WEIGHT)
+        change.value = (uint32_t)line_u64(l, "to", 100);
     bool is_forced = line_flag(l, "forced");
     uint64_t seen = line_u64(l, "seen", 0);
     size_t to = read_target(w, l, 0);
     if (change.kind == 0)
-        line_fail(l, "order: drain=, add=, remove= a node, or copies=");
+        line_fail(l, "order: drain=, add=, remove=, weigh= a node, or copies=");
     if (to < NODES_MAX && w->machines[to].node == NULL)
         line_fail(l, "order: node %zu does not run", to + 1);
     if (!line_end(l))

@@ -104,6 +104,17 @@ static void bend_down(struct cmd_view *v)
     kill_node(v, 1, 7000);
 }
 
+static void bend_address(struct cmd_view *v)
+{
+    kill_node(v, 1, 0);
+}
+
+static void bend_suspected(struct cmd_view *v)
+{
+    kill_node(v, 1, 0);
+    v->nodes[1].seen_alive = 0;
+}
+
 static void bend_leaderless(struct cmd_view *v)
 {
     v->groups[3].has_leader = false;
@@ -166,6 +177,8 @@ static void each_fault_has_its_code_and_a_remedy(void **state)
         const char *remedy;
     } rows[] = {
         {bend_down, "NODE_DOWN", VIEW_WARN, 1, "n2: no answer: start eddyd"},
+        {bend_suspected, "NODE_DOWN", VIEW_WARN, 1, "start eddyd"},
+        {bend_address, "NODE_DOWN", VIEW_WARN, 1, "its client address"},
         {bend_leaderless, "PARTITION_NO_QUORUM", VIEW_ERROR, 1, "ring why"},
         {bend_down, "UNDER_REPLICATED", VIEW_WARN, 0, "start the nodes"},
         {bend_copies, "UNDER_REPLICATED", VIEW_WARN, 1, "are being made"},
@@ -308,10 +321,10 @@ static void wait_waits_for_each_of_its_conditions(void **state)
         const char *says;
     } rows[] = {
         {bend_silent, "n2 has not answered"},
-        {bend_leaderless, "group 3 has no leader"},
-        {bend_learner, "is being installed"},
-        {bend_stranger, "group 3 is still on"},
-        {bend_lag, "lags behind by 1"},
+        {bend_leaderless, "partition 2 has no leader"},
+        {bend_learner, "partition 2: n4 is being installed"},
+        {bend_stranger, "partition 2 is still on n"},
+        {bend_lag, " lags behind by 1"},
         {bend_fewer, "is on 2 nodes, not yet on 3"},
         {bend_drain, "n4 is draining"},
         {bend_new, "n4 has just joined"},

@@ -50,6 +50,33 @@ refused "a member that is none" 7 "no member" eddy ring drain n9 --yes
 refused "a join key changes nothing" 8 "no right" \
     "$EDDY" ring set out-after=5m --key "$JOIN" --node "${CLIENT[1]}"
 
+eddy ring set replication=2 --dry-run --json >plan.out
+check "N going down is shown with the copies that are left" \
+    test "$(field live_copies_least <plan.out)" = 2
+
+# ---- on a terminal -----------------------------------------------------------
+
+# typed WORD COMMAND...: eddy on a terminal, where WORD is typed a second later
+typed() {
+    local word=$1
+    shift
+    { sleep 1 && echo "$word"; } |
+        script -qec "'$EDDY' $* --key '$ADMIN'" /dev/null >typed.out 2>&1
+}
+if command -v script >/dev/null; then
+    typed yes ring drain n2
+    check "another word than the name does nothing" \
+        test "$? $(grep -c 'type n2 to do it\|nothing was done' typed.out)" = "1 2"
+    eddy ring plan --set out-after=14m --json >plan.out
+    staged=$(field epoch <plan.out)
+    typed no ring commit "$staged"
+    check "... nor to a commit, which shows the plan" \
+        test "$? $(grep -c 'out after 15m00s -> 14m00s' typed.out)" = "1 1"
+    check "its epoch, typed, does it" typed "$staged" ring commit "$staged"
+    check "it is done" grep -q '"out_after_seconds":840' \
+        <(eddy ring status --json)
+fi
+
 # ---- a drain under load ------------------------------------------------------
 
 start_load
@@ -84,6 +111,9 @@ check "nothing was changed" is_whole 3 1 3 4
 
 start_load
 kill_nodes 4
+eddy ring drain n4 --dry-run --json >plan.out 2>&1
+check "right after a death the copies of the others count as live" \
+    test "$(field live_copies_least <plan.out)" = 2
 enter 5
 run 5
 within 20 is_ready 5 || not_ok "n5 is not ready"

@@ -425,7 +425,7 @@ uint32_t record_may_go_out(const struct record *r, uint64_t now_ms,
     uint32_t count = 0;
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct member *m = &r->members[i];
-        if (m->wanted == WANTED_LEFT || m->seen == SEEN_OUT ||
+        if (m->wanted != WANTED_IN || m->seen == SEEN_OUT ||
             contacts[i].dead_reports < record_majority(voters))
             continue;
         uint16_t zone = zone_of(r, i);

@@ -329,15 +329,17 @@ struct member_contact {
                               break; 0: it is not; itself: UINT64_MAX */
 };
 
-/* Which members may be recorded out now. A member is a candidate if a majority
- * of group 0's `voters` (of its committed configuration) report it dead; there
- * are none unless the proposer is in touch with more than half of the members
- * not left. Of the candidates at most max(1, OUT_PERCENT of the members) may
- * go within OUT_WINDOW_MS, and never two of one zone, those already out
- * counted by the times in the record. A time OUT_WINDOW_MS or more ahead of
- * now does not count: else one bad clock would stop healing for ever (S12).
- * `contacts` is by slot, member_count of them; the slots are written to
- * `slots` in ascending order, room for member_count. Returns how many. */
+/* Which members may be recorded out now. A member is a candidate if it is
+ * wanted in (who drains holds nothing for long, dead or not, and would use up
+ * what others may need) and a majority of group 0's `voters` (of its committed
+ * configuration) report it dead; there are none unless the proposer is in touch
+ * with more than half of the members not left. Of the candidates at most max(1,
+ * OUT_PERCENT of the members) may go within OUT_WINDOW_MS, and never two of one
+ * zone, those already out counted by the times in the record. A time
+ * OUT_WINDOW_MS or more ahead of now does not count: else one bad clock would
+ * stop healing for ever (S12). `contacts` is by slot, member_count of them; the
+ * slots are written to `slots` in ascending order, room for member_count.
+ * Returns how many. */
 uint32_t record_may_go_out(const struct record *r, uint64_t now_ms,
                            uint32_t voters,
                            const struct member_contact *contacts,

@@ -379,7 +379,7 @@ bool cmd_view_held(const struct cmd_view *v, bool is_held[MEMBERS_MAX])
         bool is_dead = !n->has_answered && n->seen_dead > n->seen_alive &&
                        n->dead_ms >= v->record->out_after_ms;
         contacts[i] = (struct member_contact){is_dead, n->has_answered};
-        is_held[i] = is_dead && v->record->members[i].wanted != WANTED_LEFT &&
+        is_held[i] = is_dead && v->record->members[i].wanted == WANTED_IN &&
                      v->record->members[i].seen != SEEN_OUT;
     }
     uint32_t count =

@@ -7,6 +7,7 @@
 
 #include "net/check.h"
 #include "net/keys.h"
+#include "net/status.h"
 #include "tests/cases/words.h"
 
 #define ANSWER_MS     1000u
@@ -129,6 +130,32 @@ static void print_check(struct nodes *w, const struct response *r)
     buf_printf(w->out, "%s\n", a.next.phase == SCRUB_DONE ? "" : ", and so on");
 }
 
+/* Of one group: to be asked for by `transfers`. */
+static void print_transfers(struct nodes *w, uint32_t group,
+                            const struct response *r)
+{
+    static const char *const states[] = {
+        [TRANSFER_STATE_WAITING] = "waits for its turn",
+        [TRANSFER_STATE_BLOB] = "the state comes",
+        [TRANSFER_STATE_STORING] = "the state is stored",
+        [TRANSFER_STATE_SEGMENTS] = "segments come",
+        [TRANSFER_STATE_SWITCHING] = "it switches",
+    };
+    struct dec d = dec_of(r->bytes);
+    struct status_transfer t;
+    size_t count = 0;
+    while (status_next_transfer(&d, &t)) {
+        if (t.group != group)
+            continue;
+        buf_printf(w->out, "%s, %llu bytes, nothing since %llu s\n",
+                   states[t.state], (unsigned long long)t.bytes,
+                   (unsigned long long)(t.idle_ms / 1000));
+        count++;
+    }
+    if (count == 0)
+        buf_printf(w->out, "none\n");
+}
+
 static void print_response(struct nodes *w, struct nodes_asked *a,
                            const struct response *r, struct span payload)
 {
@@ -143,6 +170,8 @@ static void print_response(struct nodes *w, struct nodes_asked *a,
         print_segments(w, r, payload);
     else if (r->op == OP_CHECK)
         print_check(w, r);
+    else if (r->op == OP_STATUS)
+        print_transfers(w, a->group, r);
     else if (wire_stream_next(&d, &info))
         buf_printf(w->out, "OK it ends at %llu\n",
                    (unsigned long long)info.next_seq);
@@ -339,28 +368,41 @@ static void ask_question(struct nodes *w, struct line *l)
 }
 
 /* check films at=2: what that node finds in its copy of the group, up to what
- * it has applied. */
+ * it has applied. transfers films at=2: what it says of the copy that comes. */
 static void ask_check(struct nodes *w, struct line *l)
 {
     const struct nodes_name *stream = read_name(w, l);
     size_t to = stream == NULL ? NODES_MAX : read_target(w, l, stream->group);
     if (!line_end(l) || to >= NODES_MAX || w->machines[to].node == NULL) {
-        line_fail(l, "check: a stream, and at= a node that runs");
+        line_fail(l, "%s: a stream, and at= a node that runs", l->verb);
         return;
     }
     struct nodes_asked a = {.group = stream->group};
-    struct request q = {.op = OP_CHECK,
-                        .group = stream->group,
-                        .check.index =
-                            node_applied(w->machines[to].node, stream->group)};
+    struct request q = {.op = OP_STATUS};
+    if (strcmp(l->verb, "check") == 0) {
+        q.op = OP_CHECK;
+        q.group = stream->group;
+        q.check.index = node_applied(w->machines[to].node, stream->group);
+    }
     label(&a, l);
     ask(w, to, &a, &q, (struct span){0}, false);
 }
 
-/* order drain=3 | add=3 | remove=3 | copies=5 | weigh=3 to=200 [forced]
- * [seen=7]: what an operator has changed in the ring, at once, who has looked
- * at record 7; if it is not said, at the newest. */
-static void ask_change(struct nodes *w, struct line *l)
+/* weight=3:200: of node 3. */
+static uint32_t read_weights(struct line *l, struct buf *changes)
+{
+    struct line_pair pairs[NODES_MAX];
+    size_t count = line_pairs(l, "weight", pairs, NODES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        struct change c = {.kind = CHANGE_WEIGHT};
+        c.slot = (uint16_t)nodes_read_node(l, pairs[i].first);
+        c.value = (uint32_t)min_u64(max_u64(pairs[i].second, 1), WEIGHT_MAX);
+        wire_change_write(changes, &c);
+    }
+    return (uint32_t)count;
+}
+
+static uint32_t read_changes(struct line *l, struct buf *changes)
 {
     static const struct {
         const char *key;
@@ -368,38 +410,47 @@ static void ask_change(struct nodes *w, struct line *l)
     } kinds[] = {{"drain", CHANGE_DRAIN},
                  {"add", CHANGE_ADD},
                  {"remove", CHANGE_REMOVE},
-                 {"copies", CHANGE_COPIES},
-                 {"weigh", CHANGE_WEIGHT}};
-    struct change change = {0};
+                 {"copies", CHANGE_COPIES}};
+    uint32_t count = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct change c = {.kind = kinds[i].kind};
         uint64_t value = line_u64(l, kinds[i].key, 0);
         if (value == 0)
             continue;
-        change.kind = kinds[i].kind;
-        if (change.kind == CHANGE_COPIES)
-            change.value = (uint32_t)min_u64(value, REPLICATION_MAX);
+        if (c.kind == CHANGE_COPIES)
+            c.value = (uint32_t)min_u64(value, REPLICATION_MAX);
         else
-            change.slot = (uint16_t)nodes_read_node(l, value);
+            c.slot = (uint16_t)nodes_read_node(l, value);
+        wire_change_write(changes, &c);
+        count++;
     }
-    if (change.kind == CHANGE_WEIGHT)
-        change.value = (uint32_t)line_u64(l, "to", 100);
+    return count + read_weights(l, changes);
+}
+
+/* order drain=3 | add=3 | remove=3 | copies=5 | weight=3:200, or some of them,
+ * [forced] [seen=7]: what an operator has changed in the ring, at once, who has
+ * looked at record 7; if it is not said, at the newest. */
+static void ask_change(struct nodes *w, struct line *l)
+{
+    struct buf changes = {0};
+    uint32_t count = read_changes(l, &changes);
     bool is_forced = line_flag(l, "forced");
     uint64_t seen = line_u64(l, "seen", 0);
     size_t to = read_target(w, l, 0);
-    if (change.kind == 0)
-        line_fail(l, "order: drain=, add=, remove=, weigh= a node, or copies=");
+    if (count == 0)
+        line_fail(l, "order: drain=, add=, remove= a node, weight= or copies=");
     if (to < NODES_MAX && w->machines[to].node == NULL)
         line_fail(l, "order: node %zu does not run", to + 1);
-    if (!line_end(l))
+    if (!line_end(l)) {
+        buf_free(&changes);
         return;
+    }
     struct nodes_asked a = {0};
-    struct buf changes = {0};
     label(&a, l);
-    wire_change_write(&changes, &change);
     struct request q = {.op = OP_CHANGE};
     q.change = (struct change_request){.act = ACT_NOW,
                                        .is_forced = is_forced,
-                                       .count = 1,
+                                       .count = count,
                                        .changes = span_buf(&changes)};
     q.change.proposal.bytes[0] = (uint8_t)++w->orders;
     if (to < NODES_MAX)
@@ -416,9 +467,11 @@ bool nodes_ask(struct nodes *w, struct line *l)
         const char *verb;
         void (*run)(struct nodes *w, struct line *l);
     } verbs[] = {
-        {"create", ask_create}, {"open", ask_open},     {"append", ask_append},
-        {"order", ask_change},  {"read", ask_question}, {"end", ask_question},
-        {"find", ask_question}, {"check", ask_check},
+        {"create", ask_create},   {"open", ask_open},
+        {"append", ask_append},   {"order", ask_change},
+        {"read", ask_question},   {"end", ask_question},
+        {"find", ask_question},   {"check", ask_check},
+        {"transfers", ask_check},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         if (strcmp(l->verb, verbs[i].verb) == 0) {

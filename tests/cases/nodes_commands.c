@@ -438,6 +438,29 @@ static void run_ring(struct nodes *w, struct line *l)
     }
 }
 
+/* await 4 books segments: until what node 4 waits for in that group has that
+ * word in it. */
+static void run_await(struct nodes *w, struct line *l)
+{
+    size_t node = nodes_read_node(l, line_next_u64(l));
+    const char *name = line_next(l), *word = line_next(l);
+    const struct nodes_name *n = name ? nodes_find_name(w, name) : NULL;
+    if (n == NULL || word == NULL || w->machines[node].node == NULL)
+        line_fail(l, "await: a node that runs, a stream, a word");
+    if (!line_end(l))
+        return;
+    uint64_t end = w->now_ms + SETTLE_MS;
+    while (w->now_ms < end) {
+        const char *reason = node_reason(w->machines[node].node, n->group);
+        if (strstr(reason, word) != NULL) {
+            buf_printf(w->out, "node %zu: %s\n", node + 1, reason);
+            return;
+        }
+        (void)nodes_run(w, w->now_ms + 1, NULL, 0);
+    }
+    buf_printf(w->out, "it does not\n");
+}
+
 /* ---- life -------------------------------------------------------------- */
 
 static void form(struct nodes *w, size_t joined)
@@ -492,19 +515,20 @@ bool nodes_command(void *world, struct line *l, struct buf *out)
         const char *verb;
         void (*run)(struct nodes *w, struct line *l);
     } commands[] = {
-        {"crash", run_machine},   {"start", run_machine},
-        {"pause", run_machine},   {"resume", run_machine},
-        {"hold", run_machine},    {"release", run_machine},
-        {"deafen", run_machine},  {"backup", run_backup},
-        {"restore", run_backup},  {"rot", run_rot},
-        {"full", run_full},       {"empty", run_full},
-        {"low", run_full},        {"why", run_status},
-        {"join", run_join},       {"cut", run_cut},
-        {"heal", run_heal},       {"tap", run_tap},
-        {"untap", run_tap},       {"replay", run_replay},
-        {"portion", run_portion}, {"run", run_run},
-        {"settle", run_settle},   {"status", run_status},
-        {"log", run_status},      {"ring", run_ring},
+        {"crash", run_machine},  {"start", run_machine},
+        {"pause", run_machine},  {"resume", run_machine},
+        {"hold", run_machine},   {"release", run_machine},
+        {"deafen", run_machine}, {"backup", run_backup},
+        {"restore", run_backup}, {"rot", run_rot},
+        {"full", run_full},      {"empty", run_full},
+        {"low", run_full},       {"why", run_status},
+        {"await", run_await},    {"join", run_join},
+        {"cut", run_cut},        {"heal", run_heal},
+        {"tap", run_tap},        {"untap", run_tap},
+        {"replay", run_replay},  {"portion", run_portion},
+        {"run", run_run},        {"settle", run_settle},
+        {"status", run_status},  {"log", run_status},
+        {"ring", run_ring},
     };
     struct nodes *w = world;
     w->out = out;

@@ -249,6 +249,54 @@ static void a_clock_is_off_by_five_seconds_from_most(void **state)
     }
 }
 
+/* It comes after half a minute without a byte, names who has waited longest,
+ * and goes with the next byte; who waits for its turn is not stalled. */
+static void a_transfer_is_stalled_after_half_a_minute(void **state)
+{
+    (void)state;
+    static const struct {
+        enum status_transfer_state states[2];
+        uint64_t idle_ms[2];
+        uint32_t count;
+        const char *names;
+    } rows[] = {
+        {{TRANSFER_STATE_SEGMENTS, TRANSFER_STATE_BLOB}, {29999, 0}, 0, ""},
+        {{TRANSFER_STATE_SEGMENTS, TRANSFER_STATE_BLOB},
+         {30000, 0},
+         1,
+         "n2, partition 2"},
+        {{TRANSFER_STATE_STORING, TRANSFER_STATE_SWITCHING},
+         {30000, 40000},
+         2,
+         "n3, partition 3"},
+        {{TRANSFER_STATE_WAITING, TRANSFER_STATE_BLOB},
+         {900000, 30000},
+         1,
+         "n3, partition 3"},
+        {{TRANSFER_STATE_WAITING, TRANSFER_STATE_BLOB}, {900000, 10}, 0, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct cmd_view *v = view_of_four();
+        struct cmd_view_finding found[CMD_VIEW_FINDINGS_MAX];
+        v->transfers = mem_alloc(2 * sizeof *v->transfers);
+        v->transfer_count = v->transfer_capacity = 2;
+        for (uint16_t k = 0; k < 2; k++) {
+            v->transfers[k].to = (uint16_t)(k + 1);
+            v->transfers[k].t =
+                (struct status_transfer){.group = 3u + k,
+                                         .state = rows[i].states[k],
+                                         .idle_ms = rows[i].idle_ms[k],
+                                         .reason = span_str("it waits")};
+        }
+        size_t count = cmd_view_findings(v, found);
+        const struct cmd_view_finding *f =
+            find(found, count, "TRANSFER_STALLED");
+        assert_int_equal(f == NULL ? 0 : f->count, rows[i].count);
+        assert_true(f == NULL || strstr(f->text, rows[i].names) != NULL);
+        cmd_view_free(v);
+    }
+}
+
 /* ---- settled ----------------------------------------------------------- */
 
 static void bend_silent(struct cmd_view *v)
@@ -418,6 +466,7 @@ int main(void)
         T(each_fault_has_its_code_and_a_remedy),
         T(copies_are_missing_since_the_first_death),
         T(a_clock_is_off_by_five_seconds_from_most),
+        T(a_transfer_is_stalled_after_half_a_minute),
         T(wait_waits_for_each_of_its_conditions),
         T(members_that_are_out_are_not_waited_for),
         T(one_partition_more_than_its_share_may_be_led),

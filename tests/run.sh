@@ -30,7 +30,7 @@ SCRIPT_JOBS=2
 UNIT_SECONDS=120    # a program that takes longer hangs
 SIM_SECONDS=600
 CLUSTER_SECONDS=300 # a script
-LONG_SECONDS=1800   # one that is called long_*.sh
+LONG_SECONDS=3600   # one that is called long_*.sh
 MUTATIONS=4000      # of each corpus, by replay
 
 : "${TEST:=build/test}" "${RELEASE:=build/release}" "${SAN:=}"

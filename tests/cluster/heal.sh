@@ -65,4 +65,5 @@ check "ring check: all copies are whole and equal" eddy ring check -q
 check "all files are there byte for byte" same_files
 stop_load
 verify "all that was acknowledged the whole time"
+check "and no append failed" test ! -s recorder.log
 finish

@@ -277,7 +277,7 @@ cluster() { # cluster N [OPTION...]: N nodes, healthy
 # ---- the ring, as eddy tells it -----------------------------------------------
 
 # Which members `ring members` says to be out: their names.
-out_members() { eddy ring members | awk '/^.X/ { print $3 }' | xargs; }
+out_members() { eddy ring members -q | awk '/^.X/ { print $3 }' | xargs; }
 is_out() { [ "$(out_members)" = "n$1" ]; }
 none_is_out() { [ -z "$(out_members)" ]; }
 # Every partition is where the table wants it, and whole.

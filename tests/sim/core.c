@@ -8,14 +8,17 @@
 
 /* ---- who is in it ------------------------------------------------------ */
 
-/* Those that will never run again, and those that may end any time: their
- * folders are bad, and nobody has noticed. */
-static uint32_t lost(const struct world *w, bool is_rotten_too)
+/* Those that will never run again; and, if asked for, those that may end any
+ * time, as their folders are bad and nobody has noticed, and those that may
+ * lack the payload of what they alone would have in a smaller core (seed 708 of
+ * a04c58a). */
+static uint32_t lost(const struct world *w, bool is_bad_too)
 {
     uint32_t lost = 0;
     for (uint32_t i = 0; i < w->host_count; i++) {
         const struct host *h = w->hosts[i];
-        if (h->is_lost || h->is_ghost || (is_rotten_too && h->is_rotten))
+        if (h->is_lost || h->is_ghost ||
+            (is_bad_too && (h->is_rotten || h->is_damaged)))
             lost |= 1u << i;
     }
     return lost;

@@ -6,7 +6,8 @@
 #include "tests/sim/world.h"
 
 void final_run(struct world *w);
-/* Waits until every group is as its row says. */
-void final_settle(struct world *w);
+/* Waits until every group is as its row says; false: too many disks have rotted
+ * for that. */
+bool final_settle(struct world *w);
 
 #endif

@@ -4,6 +4,9 @@
 #include "ring/rule.h"
 #include "storage/store_payload.h"
 
+/* Rows and runs that a message has room for. */
+#define ROWS_MESSAGE_MAX (MESSAGE_BYTES_MAX - 4 * KIB)
+
 bool store_is_intact(struct span bytes, uint8_t algorithm,
                      struct hash128 checksum)
 {
@@ -368,6 +371,17 @@ static enum err move_row(struct moving *m, struct span key, struct span value,
     return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
 }
 
+/* A run is not divided: its rows would bring it twice, and what was verified
+ * with the first of them would be written over unverified. */
+static bool may_take(const struct moving *m, const struct run_row *row,
+                     uint64_t bytes)
+{
+    struct position run = {row->entry_index, row->ordinal};
+    uint64_t before = (uint64_t)m->out->rows.size + m->out->payload.size;
+    return m->out->count == 0 || before + bytes <= m->ticket->bytes_max ||
+           (position_equal(run, m->run) && before + bytes <= ROWS_MESSAGE_MAX);
+}
+
 /* The next row that the ticket wants. *is_full: there is one, without room. */
 static enum err move_next(struct moving *m, bool *is_full)
 {
@@ -394,9 +408,7 @@ static enum err move_next(struct moving *m, bool *is_full)
     uint32_t bytes = 0;
     if (err == ERR_OK)
         err = missing_bytes(m, &row, &bytes);
-    uint64_t size =
-        (uint64_t)m->out->rows.size + m->out->payload.size + copy.size + bytes;
-    *is_full = m->out->count > 0 && size > m->ticket->bytes_max;
+    *is_full = !may_take(m, &row, copy.size + (uint64_t)bytes);
     if (err == ERR_OK && !*is_full) {
         err = move_row(m, span_of(kept_key, RUN_KEY_BYTES), copy, &row, bytes);
         m->cursor = (struct row_cursor){row.stream, row.first_seq + row.count};

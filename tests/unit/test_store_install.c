@@ -436,6 +436,28 @@ static void entries_behind_the_blob_come_by_log(void **state)
     assert_true(load_says(r, "base 6/1 last 7 applied 6/1"));
 }
 
+/* What the first rows of a run brought stays what was verified with them. */
+static void an_answer_ends_where_a_run_ends(void **state)
+{
+    struct rig *r = *state;
+    struct row_cursor from = {0};
+    struct rows_result rows;
+    make_streams(r);
+    append_segments(r, 4, 30000, true); /* 120,007 bytes each, two rows */
+    append_segments(r, 4, 100, true);
+    store_to(r, r->core.last);
+    from.stream = r->core.lanes[0].stream;
+    assert_int_equal(read_rows(r, from, r->core.last, &rows), ERR_OK);
+    assert_int_equal(rows.count, 2);
+    assert_int_equal(rows.payload_bytes, 120007);
+    store_rows_free(&rows);
+    from.seq = 4;
+    assert_int_equal(read_rows(r, from, r->core.last, &rows), ERR_OK);
+    assert_int_equal(rows.count, 2); /* and no room for the next stream's */
+    assert_int_equal(rows.payload_bytes, 407);
+    store_rows_free(&rows);
+}
+
 static void a_source_that_lags_has_no_rows(void **state)
 {
     struct rig *r = *state;
@@ -550,6 +572,7 @@ int main(void)
         TEST(a_cut_keeps_the_terms_and_the_configuration_in_force),
         TEST(an_installed_replica_reads_as_its_source),
         TEST(entries_behind_the_blob_come_by_log),
+        TEST(an_answer_ends_where_a_run_ends),
         TEST(a_source_that_lags_has_no_rows),
         TEST(an_install_goes_on_after_a_restart),
         TEST(an_installing_replica_is_none),

@@ -21,6 +21,7 @@
 #define STREAM_BYTES      65536u
 #define STREAM_HWM        64
 #define COPY_COMMIT_BYTES (4u << 20)
+#define COPIES            3u
 
 static uint64_t until_ns(double seconds)
 {
@@ -161,33 +162,52 @@ static uint64_t copy_db(MDB_txn *from, MDB_env *env, const char *name)
     return bytes;
 }
 
-double limit_copy_mbs(const char *data, const char *dir)
+/* All rows of a store into a new file; MB/s. */
+static double copy_store(MDB_txn *from, const char *path)
 {
     static const char *const names[] = {"log", "index", "state"};
-    char path[300], lock[310];
-    MDB_env *from, *to;
-    MDB_txn *txn;
+    MDB_env *to;
     uint64_t bytes = 0;
-    (void)snprintf(path, sizeof path, "%s/copy.mdb", dir);
-    (void)snprintf(lock, sizeof lock, "%s-lock", path);
-    must(mdb_env_create(&from));
-    must(mdb_env_set_maxdbs(from, 8));
-    must(mdb_env_open(from, data, MDB_RDONLY | MDB_NOTLS, 0600));
-    must(mdb_txn_begin(from, NULL, MDB_RDONLY, &txn));
     must(mdb_env_create(&to));
     must(mdb_env_set_maxdbs(to, 8));
     must(mdb_env_set_mapsize(to, (size_t)16 << 30));
     must(mdb_env_open(to, path, MDB_NOSUBDIR | MDB_NOTLS, 0600));
     uint64_t begun = bench_now_ns();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        bytes += copy_db(txn, to, names[i]);
+        bytes += copy_db(from, to, names[i]);
     double rate = (double)bytes / 1e3 / since_ms(begun);
+    mdb_env_close(to);
+    return rate;
+}
+
+/* Each copy is a file of its own, and all go at the end: over pages that a
+ * deleted file has just left a copy is up to twice as fast as over new ones,
+ * which a transfer gets. */
+double limit_copy_mbs(const char *data, const char *dir)
+{
+    char path[300], lock[310];
+    MDB_env *from;
+    MDB_txn *txn;
+    struct samples rates = {0};
+    must(mdb_env_create(&from));
+    must(mdb_env_set_maxdbs(from, 8));
+    must(mdb_env_open(from, data, MDB_RDONLY | MDB_NOTLS, 0600));
+    must(mdb_txn_begin(from, NULL, MDB_RDONLY, &txn));
+    for (unsigned i = 0; i < COPIES; i++) {
+        (void)snprintf(path, sizeof path, "%s/copy%u.mdb", dir, i);
+        samples_add(&rates, copy_store(txn, path));
+    }
     mdb_txn_abort(txn);
     mdb_env_close(from);
-    mdb_env_close(to);
-    (void)unlink(path);
-    (void)unlink(lock);
-    return rate;
+    for (unsigned i = 0; i < COPIES; i++) {
+        (void)snprintf(path, sizeof path, "%s/copy%u.mdb", dir, i);
+        (void)snprintf(lock, sizeof lock, "%s-lock", path);
+        (void)unlink(path);
+        (void)unlink(lock);
+    }
+    double median = samples_percentile(&rates, 50);
+    free(rates.values);
+    return median;
 }
 
 /* ---- ZeroMQ ------------------------------------------------------------ */

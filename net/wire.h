@@ -170,6 +170,7 @@ struct frame_transfer {
     uint32_t total;           /* BLOB: bytes of all its images */
     uint32_t offset;          /* BLOB, BLOB_ASK */
     struct row_cursor cursor; /* ROWS_ASK; ROWS: as asked */
+    uint32_t bytes_max;       /* ROWS_ASK: of rows and runs */
     enum err err;             /* ROWS: not OK: ask another */
 };
 struct frame_echo {

@@ -173,6 +173,8 @@ static void put_transfer(struct enc *e, const struct frame *f)
         put_cursor(e, t->cursor);
     else
         enc_u32(e, t->offset);
+    if (f->kind == FRAME_ROWS_ASK)
+        enc_u32(e, t->bytes_max);
     if (f->kind == FRAME_BLOB) {
         enc_u32(e, t->total);
         enc_u64(e, t->term);
@@ -506,6 +508,8 @@ static void get_transfer(struct dec *d, struct frame *f)
         t->cursor = get_cursor(d);
     else
         t->offset = dec_u32(d);
+    if (f->kind == FRAME_ROWS_ASK)
+        t->bytes_max = dec_u32(d);
     if (f->kind == FRAME_BLOB) {
         t->total = dec_u32(d);
         t->term = dec_u64(d);

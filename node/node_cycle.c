@@ -1,7 +1,8 @@
 /* node_cycle.c - the flush cycle: what goes into the next transaction, chosen
  * by counts and bytes (T20, T35), and what follows once it is durable.
  *
- *   A  extras (replicas made and dropped, the record), all hard state, log
+ *   A  extras (replicas made and dropped, the record; rows of those that are
+ *      being installed, up to COMMIT_B_BYTES), all hard state, log
  *      commands round-robin over groups up to COMMIT_A_BYTES
  *   B  one portion each of some groups' lazy rows, up to COMMIT_B_BYTES, and
  *      a slice of a sweep */
@@ -63,9 +64,25 @@ struct extra *node_cycle_extra(struct node *n, enum extra_kind kind)
     return x;
 }
 
+static size_t bytes_of(const struct extra *x)
+{
+    return x->bytes.size + x->command.payload.size;
+}
+
+/* In their order. Of rows that another replica gave no more than is worth a
+ * sync; less where there are appends, which wait for it (T20). */
 static void add_extras(struct node *n)
 {
+    bool is_serving = n->log_waiting > 0 || n->cycle.had_log;
+    size_t rows_max = is_serving ? COMMIT_ROWS_BYTES : COMMIT_B_BYTES;
+    size_t rows = 0;
     while (n->extras.count > 0) {
+        const struct extra *next = node_queue_at(&n->extras, 0);
+        if (next->command.kind == STORE_ROWS) {
+            if (rows > 0 && rows + bytes_of(next) > rows_max)
+                return;
+            rows += bytes_of(next);
+        }
         struct extra *kept = node_queue_push(&n->cycle.extras);
         *kept = *(struct extra *)node_queue_at(&n->extras, 0);
         node_queue_pop(&n->extras);
@@ -137,6 +154,7 @@ static size_t add_log_of(struct node *n, struct group *g)
 static void add_log(struct node *n)
 {
     size_t bytes = 0;
+    n->cycle.had_log = n->log_waiting > 0;
     while (n->log_groups.count > 0 && bytes < COMMIT_A_BYTES) {
         struct group *g = next_of(n, &n->log_groups);
         if (g == NULL || g->log_commands.count == 0)

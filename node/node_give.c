@@ -6,7 +6,7 @@
 #include "node/node_impl.h"
 
 /* Answers under way for others. */
-#define GIVING_READS_MAX 64u
+#define GIVING_READS_MAX 32u
 #define GIVING_IDLE_MS   30000u
 /* A blob whose next piece was asked for within this time is not dropped for
  * another's: else more askers than GIVINGS_MAX take turns at beginning anew. */
@@ -244,7 +244,7 @@ void node_give_rows(struct node *n, struct peer *p, const struct frame *f)
         .incarnation = g->incarnation,
         .from = f->transfer.cursor,
         .index = f->transfer.index,
-        .bytes_max = ROWS_BYTES,
+        .bytes_max = (uint32_t)min_u64(f->transfer.bytes_max, ROWS_BYTES),
         .least_txn = n->last_txn,
     };
     struct node_effect *e = node_push(n, NODE_DO_READ_ROWS);

@@ -313,6 +313,7 @@ struct sweep {
 };
 struct cycle {
     bool is_out;
+    bool had_log; /* the newest one that was cut: appends */
     uint64_t number;
     uint64_t began_ms;
     struct store_command *commands;

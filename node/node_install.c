@@ -300,6 +300,12 @@ void node_install_stored(struct node *n, const struct extra *x)
 /* ---- questions --------------------------------------------------------- */
 
 /* Has it asked? */
+static uint32_t rows_bytes_max(const struct node *n)
+{
+    uint32_t share = n->record->repair_rate / ROWS_PER_S;
+    return (uint32_t)min_u64(max_u64(share, ROWS_BYTES_MIN), ROWS_BYTES);
+}
+
 static bool ask(struct node *n, struct install *in)
 {
     struct transfer_ask a;
@@ -311,7 +317,10 @@ static bool ask(struct node *n, struct install *in)
     struct frame f = {
         .kind = a.is_blob ? FRAME_BLOB_ASK : FRAME_ROWS_ASK,
         .group = {in->id, in->generation, in->self.added, a.to.added, 0},
-        .transfer = {.index = a.index, .offset = a.offset, .cursor = a.cursor},
+        .transfer = {.index = a.index,
+                     .offset = a.offset,
+                     .cursor = a.cursor,
+                     .bytes_max = rows_bytes_max(n)},
     };
     node_peer_frame(n, p, &f);
     return true;
@@ -349,12 +358,11 @@ static void earn(struct node *n)
 }
 
 /* A node that is full asks for nothing: a commit that finds no room would end
- * it. No more waits for the disk than one commit takes of what is lazy (T20):
- * so much at a time, few large ones too, is what its syncs are worth, and
- * appends wait behind it for no longer. */
+ * it. What waits for the disk is bounded; while one commit is written, the next
+ * one gathers (node_cycle.c), so that neither the disk nor the net stands. */
 static bool may_ask(const struct node *n)
 {
-    return n->repair_budget > 0 && n->install_bytes < COMMIT_B_BYTES &&
+    return n->repair_budget > 0 && n->install_bytes < INSTALL_BYTES_MAX &&
            !n->is_full;
 }
 

@@ -111,7 +111,9 @@ static void ask(struct node *n, const struct group *g, struct mend *m)
     struct frame f = {
         .kind = FRAME_ROWS_ASK,
         .group = {g->id, g->generation, g->self.added, to.added, 0},
-        .transfer = {.index = m->entry_index, .cursor = m->row},
+        .transfer = {.index = m->entry_index,
+                     .cursor = m->row,
+                     .bytes_max = ROWS_BYTES_MIN},
     };
     node_peer_frame(n, p, &f);
 }

@@ -52,7 +52,7 @@
 #define MESSAGE_BYTES_MAX          (1 * MIB + 64 * KIB)
 #define ZMQ_MESSAGE_BYTES_MAX      (MESSAGE_BYTES_MAX + 64u)
 #define LANE_WINDOW_ENTRIES_BYTES  (8 * MIB)
-#define LANE_WINDOW_TRANSFER_BYTES (2 * MIB)
+#define LANE_WINDOW_TRANSFER_BYTES (8 * MIB)
 #define GROUP_SHARE_BYTES          (256 * KIB) /* of one message, unless alone */
 #define CLIENT_CREDIT_BYTES        (1 * MIB)
 #define CLIENT_CREDIT_COMMANDS     256u /* at first, and of a busy node */
@@ -96,6 +96,7 @@
 /* ---- storage ----------------------------------------------------------- */
 #define COMMIT_A_BYTES              (8 * MIB)
 #define COMMIT_B_BYTES              (4 * MIB)
+#define COMMIT_ROWS_BYTES           (1 * MIB) /* pulled rows beside appends */
 #define UNSTORED_ENTRIES_MAX        1000000u
 #define UNSTORED_BYTES_MAX          (64 * MIB)
 #define UNSTORED_AGE_MS             10000u
@@ -113,16 +114,24 @@
 #define LOG_PINNED_TIMES 16u        /* as many are kept for a voter */
 #define LOG_CUT_ENTRIES  1024u      /* cut by one command */
 #define INSTALLS_MAX     4u         /* that ask at a time, of a node */
+/* Pulled rows that wait for the disk, of a node: what one commit writes, and
+ * what gathers for the next meanwhile. */
+#define INSTALL_BYTES_MAX (2 * COMMIT_B_BYTES)
 /* Of more than that a replica comes by transfer, though its log be whole: what
  * comes by log is neither counted nor bounded by repair.rate. */
 #define COPY_BY_LOG_BYTES (256 * KIB)
 #define GIVINGS_MAX       8u          /* blobs that a source holds */
 #define BLOB_BYTES_MAX    (128 * MIB) /* the mutable rows of a group */
 #define BLOB_PIECE_BYTES  (256 * KIB) /* one answer, one command */
-#define ROWS_BYTES        (256 * KIB) /* one answer, unless one row is larger */
-#define REPAIR_RATE       (64 * MIB)  /* bytes a second, of a node: default */
-#define REPAIR_RATE_MIN   (64 * KIB) /* of those that an operator may ask for */
-#define REPAIR_RATE_MAX   (1024 * MIB) /* as good as none */
+/* One answer: what the repair rate brings in a ROWS_PER_S-th of a second, so
+ * that slow lines get small ones; within these bounds, unless one run is
+ * larger. */
+#define ROWS_PER_S      256u
+#define ROWS_BYTES_MIN  (64 * KIB)
+#define ROWS_BYTES      (1 * MIB)
+#define REPAIR_RATE     (64 * MIB)   /* bytes a second, of a node: default */
+#define REPAIR_RATE_MIN (64 * KIB)   /* of those that an operator may ask for */
+#define REPAIR_RATE_MAX (1024 * MIB) /* as good as none */
 
 /* ---- scrub and repair -------------------------------------------------- */
 #define SCRUB_BYTES       (2 * MIB) /* read by one piece, or one row's */
@@ -175,8 +184,10 @@ static_assert(CLIENT_REQUESTS_MAX / 2 * READ_BYTES_MAX <=
               "who has half of its requests for reads loses no answer");
 static_assert(CLIENT_ANSWERS_BYTES_MAX < CLIENTS_BYTES_MAX,
               "one client alone does not fill what all have");
-static_assert(TRANSFER_HWM * GROUP_SHARE_BYTES <= LANE_WINDOW_TRANSFER_BYTES,
+static_assert(TRANSFER_HWM * ROWS_BYTES <= LANE_WINDOW_TRANSFER_BYTES,
               "the window is what bounds transfers");
+static_assert(INSTALLS_MAX <= TRANSFER_HWM / 2,
+              "one source may be asked by all of a node at once");
 static_assert(JOIN_SETTLE_MS >= 3 * JOIN_WAIT_MS,
               "joins of neighbouring records are one fold");
 static_assert(HEARTBEAT_MS * 4 <= ELECTION_MS, "some heartbeats may be lost");

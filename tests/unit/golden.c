@@ -565,6 +565,7 @@ void golden_control_frames(struct frame f[GOLDEN_CONTROL_FRAMES])
     f[22] = golden_group_frame(FRAME_ROWS_ASK);
     f[22].transfer.index = 90;
     f[22].transfer.cursor = (struct row_cursor){{6, 1}, 4};
+    f[22].transfer.bytes_max = ROWS_BYTES_MIN;
     f[23] = golden_group_frame(FRAME_ROWS);
     f[23].transfer = f[22].transfer;
     f[23].transfer.err = ERR_NOT_FOUND;

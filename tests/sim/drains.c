@@ -18,6 +18,27 @@ static uint16_t draw_member(struct world *w, const struct record *r)
     return SLOT_NONE;
 }
 
+/* Without one more there are enough for N copies, wherever they are now. (Force
+ * overrides the ring's own judgement of that.) */
+static bool has_one_to_spare(const struct record *r)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < r->member_count; i++)
+        count += r->members[i].wanted == WANTED_IN;
+    return count > r->copies;
+}
+
+/* Up or down, with its folder or without: it has left at once, and the groups
+ * that count on it walk away from it. */
+static void remove_by_force(struct world *w, uint16_t slot,
+                            const struct host *h)
+{
+    struct change c = {.kind = CHANGE_REMOVE, .slot = slot};
+    fault_count(w, FAULT_REMOVE);
+    world_fault(w, "%s is to be removed by force", h->name);
+    user_drain(w->users[0], &c);
+}
+
 const struct host *drains_strike(struct world *w)
 {
     const struct record *r = user_record(w->users[0]);
@@ -25,6 +46,11 @@ const struct host *drains_strike(struct world *w)
     if (slot == SLOT_NONE)
         return NULL;
     const struct host *h = host_of(w, r->members[slot].node);
+    if (fault_may(w, FAULT_REMOVE) && has_one_to_spare(r) &&
+        rng_chance(&w->rng, 500)) {
+        remove_by_force(w, slot, h);
+        return NULL;
+    }
     struct change c = {.kind = CHANGE_DRAIN, .slot = slot};
     fault_count(w, FAULT_DRAIN);
     world_fault(w, "%s is to be drained", h->name);
@@ -48,7 +74,7 @@ bool drains_may_end(const struct host *h, int exit_code)
 {
     struct world *w = h->w;
     if (exit_code != EXIT_FORGOTTEN || h->is_ghost ||
-        w->totals.faults[FAULT_DRAIN] == 0)
+        w->totals.faults[FAULT_DRAIN] + w->totals.faults[FAULT_REMOVE] == 0)
         return false;
     for (uint32_t g = 0; g < w->plan.groups; g++)
         MUST_HOLD(w, T6, !watch_counts_on(w->watch, g, h),

@@ -1,14 +1,16 @@
 /* drains.h - members are drained while faults go on, some of them kept after
- * all (weights: operator.h; zones and N: orders.h).
+ * all, and others removed by force (weights: operator.h; zones and N:
+ * orders.h).
  *
- * The first user asks for it. Whoever has been drained must have left for good
+ * The first user asks for it. Whoever is sent away must have left for good
  * reason: when its process is told so, no group may count on it (T6). */
 #ifndef TESTS_SIM_DRAINS_H
 #define TESTS_SIM_DRAINS_H
 
 #include "tests/sim/host.h"
 
-/* Asks for a member to be drained. Of which host; NULL: of none. */
+/* Asks for a member to be drained, or removed by force. Which host is to be
+ * drained, which may be given up; NULL: none. */
 const struct host *drains_strike(struct world *w);
 /* The drain of this host is given up, in whichever state it is. */
 void drains_undo(struct world *w, const struct host *h);

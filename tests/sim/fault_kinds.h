@@ -88,7 +88,8 @@
     X(NO_JITTER, 300, "histories without jitter in election timeouts")         \
     X(DRAIN, 500, "members drained")                                           \
     X(DRAIN_UNDONE, 700, "... which stay after all")                           \
-    X(LEFT, 1000, "... which have left")                                       \
+    X(REMOVE, 400, "members removed by force")                                 \
+    X(LEFT, 1000, "members that have left, and are told")                      \
     X(SKEW, 500, "wall clocks apart")                                          \
     X(GONE, 500, "dead or cut off for good, in the end")
 

@@ -177,7 +177,9 @@ static bool are_views_equal(struct world *w)
         uint16_t slot = record_slot(first, h->id);
         if (slot == SLOT_NONE || first->members[slot].seen != SEEN_UP)
             return not_yet("a member is not up", 0, h);
-        if (!sees_all_right(w, h))
+        /* Who was removed by force is a voter until it can be spared, and
+         * gossiped with no more. */
+        if (!has_left(first, h) && !sees_all_right(w, h))
             return false;
     }
     return true;

@@ -663,7 +663,10 @@ void user_drain(struct user *u, const struct change *c)
     struct client_request r = {
         .op = CLIENT_CHANGE,
         .epoch = user_record(u)->epoch,
-        .change = {.act = ACT_NOW, .count = 1, .changes = span_buf(&list)},
+        .change = {.act = ACT_NOW,
+                   .is_forced = c->kind == CHANGE_REMOVE,
+                   .count = 1,
+                   .changes = span_buf(&list)},
     };
     uint64_t words[2] = {rng_next(&u->w->rng), rng_next(&u->w->rng) | 1};
     memcpy(r.change.proposal.bytes, words, sizeof words);

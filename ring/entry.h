@@ -90,7 +90,7 @@ static inline int position_compare(struct position a, struct position b)
 /* For a struct map: indexes are dense, so their bits are spread. */
 static inline uint64_t position_hash(struct position p)
 {
-    uint64_t z = (p.index ^ ((uint64_t)p.ordinal << 48)) * 0x9e3779b97f4a7c15u;
+    uint64_t z = ((p.index << 16) ^ p.ordinal) * 0x9e3779b97f4a7c15u;
     return z ^ (z >> 32);
 }
 

@@ -551,6 +551,21 @@ static void item_returns_its_handles_with_its_last_reference(void **state)
     buf_free(&out);
 }
 
+/* Streams made by one entry, as by whoever makes many at once, and producers:
+ * their chains in a map stay short. */
+static void positions_of_one_entry_are_spread(void **state)
+{
+    (void)state;
+    bool is_hit[1024] = {false};
+    unsigned hit = 0;
+    for (uint16_t i = 0; i < 1024; i++) {
+        uint64_t h = position_hash((struct position){7, i}) % 1024;
+        hit += !is_hit[h];
+        is_hit[h] = true;
+    }
+    assert_true(hit > 512);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -567,6 +582,7 @@ int main(void)
         cmocka_unit_test(truncated_entry_is_refused_at_every_length),
         cmocka_unit_test(mutated_entry_is_refused_or_read_whole),
         cmocka_unit_test(item_returns_its_handles_with_its_last_reference),
+        cmocka_unit_test(positions_of_one_entry_are_spread),
     };
     return cmocka_run_group_tests_name("entry", tests, NULL, NULL) != 0;
 }

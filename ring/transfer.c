@@ -222,6 +222,30 @@ static bool hear(struct transfer *t, struct replica from)
     return true;
 }
 
+/* The question was in vain: a little later the next one. */
+static void in_vain(struct transfer *t, uint64_t now_ms, uint32_t wait_ms)
+{
+    t->failures++;
+    t->wait_until_ms = now_ms + wait_ms;
+}
+
+/* False: of another blob, or none of this one. */
+static bool take_piece(struct transfer *t, const struct transfer_piece *p)
+{
+    if (p->offset == 0) {
+        forget_blob(t);
+        t->head = p->head;
+        t->total = p->total;
+    }
+    if (p->total != t->total || p->images.size > t->total - p->offset ||
+        !is_head_equal(&t->head, &p->head) ||
+        (p->images.size == 0 && t->total > 0))
+        return false;
+    buf_append(&t->images, p->images.data, p->images.size);
+    t->bytes += p->images.size;
+    return true;
+}
+
 bool transfer_blob(struct transfer *t, struct replica from,
                    const struct transfer_piece *p, uint64_t now_ms)
 {
@@ -232,30 +256,22 @@ bool transfer_blob(struct transfer *t, struct replica from,
         transfer_refused(t, from, now_ms);
         return false;
     }
-    if (p->offset == 0) {
-        forget_blob(t);
-        t->head = p->head;
-        t->total = p->total;
-    }
-    if (p->total != t->total || p->images.size > t->total - p->offset ||
-        !is_head_equal(&t->head, &p->head)) {
-        forget_blob(t); /* of another blob: from its beginning */
+    if (!take_piece(t, p)) {
+        forget_blob(t); /* from its beginning */
+        in_vain(t, now_ms, t->cfg.patience_ms / 8);
         return false;
     }
-    buf_append(&t->images, p->images.data, p->images.size);
-    t->bytes += p->images.size;
-    t->failures = 0;
     if (t->images.size < t->total) {
-        if (p->images.size == 0)
-            forget_blob(t);
+        if (p->offset > 0)
+            t->failures = 0;
         return false;
     }
     if (!load_images(t) || !is_state_right(t)) {
         forget_blob(t);
-        t->failures++;
-        t->wait_until_ms = now_ms + t->cfg.patience_ms;
+        in_vain(t, now_ms, t->cfg.patience_ms);
         return false;
     }
+    t->failures = 0;
     t->phase = TRANSFER_STORE;
     return true;
 }
@@ -301,12 +317,27 @@ static bool advance(struct transfer *t, struct span rows,
     return dec_done(&it.d) && count > 0 && it.payload_bytes == payload_bytes;
 }
 
+/* The asked one, or one that was asked before and is slower than patience: its
+ * rows are as good. */
+static bool hear_rows(struct transfer *t, struct replica from)
+{
+    if (hear(t, from))
+        return true;
+    const struct config_member *m = config_find(&t->head.config, from);
+    bool is_voter = m != NULL && m->is_voter;
+    if (!is_voter && !replica_equal(from, t->inviter))
+        return false;
+    t->asked = from;
+    t->is_out = false;
+    return true;
+}
+
 bool transfer_rows(struct transfer *t, struct replica from,
                    struct row_cursor asked, struct span rows,
                    uint32_t payload_bytes, uint64_t now_ms)
 {
     if (t->phase != TRANSFER_ROWS || !row_cursor_equal(asked, t->cursor) ||
-        !hear(t, from))
+        !hear_rows(t, from))
         return false;
     struct row_cursor cursor = t->cursor;
     size_t at = t->at;
@@ -330,8 +361,7 @@ void transfer_refused(struct transfer *t, struct replica from, uint64_t now_ms)
     if (!hear(t, from))
         return;
     t->source++;
-    t->failures++;
-    t->wait_until_ms = now_ms + t->cfg.patience_ms / 8;
+    in_vain(t, now_ms, t->cfg.patience_ms / 8);
 }
 
 /* The blob comes from who invites; rows from any voter as of the blob, or from

@@ -184,6 +184,7 @@ struct store_space {
     uint64_t map_used; /* last page less free pages */
     uint64_t disk_bytes;
     uint64_t disk_free; /* to us, on the file system of the folder */
+    uint64_t file_free; /* of the file, which never shrinks: used again */
 };
 
 /* ---- tickets ----------------------------------------------------------- */

@@ -371,6 +371,7 @@ static enum err lmdb_space(struct store *base, struct store_space *out)
         .map_used = (pages - min_u64(pages, s->free_pages)) * stat.ms_psize,
         .disk_bytes = (uint64_t)disk.f_blocks * disk.f_frsize,
         .disk_free = (uint64_t)disk.f_bavail * disk.f_frsize,
+        .file_free = min_u64(pages, s->free_pages) * stat.ms_psize,
     };
     return ERR_OK;
 }

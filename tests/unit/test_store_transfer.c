@@ -200,7 +200,8 @@ static void pieces_of_two_blobs_do_not_mix(void **state)
     p = piece(r, first_image(r), r->blob.images.size);
     p.head.index++;
     assert_false(transfer_blob(r->t, leader, &p, 0));
-    assert_int_equal(ask(r, 0).offset, 0);
+    assert_true(is_quiet(r, PATIENCE / 8 - 1));
+    assert_int_equal(ask(r, PATIENCE / 8).offset, 0);
 }
 
 static void a_blob_below_the_pin_is_refused(void **state)
@@ -404,6 +405,47 @@ static void a_source_that_talks_nonsense_loses_its_turn(void **state)
     assert_true(transfer_takes_turn(r->t));
 }
 
+/* Neither costs bytes: without a wait both would ask and answer for ever. */
+static void a_blob_of_nothing_or_nonsense_loses_its_turn(void **state)
+{
+    struct rig *r = *state;
+    transfer_invited(r->t, leader, 2);
+    uint64_t now = 0;
+    for (uint32_t i = 0; i < 3; i++, now += PATIENCE) {
+        assert_true(transfer_takes_turn(r->t));
+        (void)ask(r, now);
+        struct transfer_piece p = piece(r, 0, i == 0 ? 0 : r->blob.images.size);
+        p.head.digest.lo ^= i;
+        assert_false(transfer_blob(r->t, leader, &p, now));
+        assert_true(is_quiet(r, now));
+    }
+    assert_false(transfer_takes_turn(r->t));
+    (void)ask(r, now);
+    struct transfer_piece p = piece(r, 0, first_image(r));
+    assert_false(transfer_blob(r->t, leader, &p, now));
+    assert_false(transfer_takes_turn(r->t)); /* it may be nonsense, too */
+    (void)ask(r, now);
+    p = piece(r, first_image(r), r->blob.images.size);
+    assert_true(transfer_blob(r->t, leader, &p, now));
+}
+
+static void rows_that_come_late_count(void **state)
+{
+    struct rig *r = *state;
+    take_blob(r);
+    transfer_invited(r->t, other, 2);
+    struct transfer_ask a = ask(r, 0);
+    struct transfer_ask b = ask(r, PATIENCE);
+    assert_false(replica_equal(a.to, b.to));
+    struct transfer_ask stranger = a;
+    stranger.to.added += 50;
+    assert_false(give(r, &stranger, PATIENCE));
+    assert_true(give(r, &a, PATIENCE + 1));
+    assert_false(give(r, &b, PATIENCE + 1)); /* the same rows again */
+    a = ask(r, PATIENCE + 1); /* and on at once */
+    assert_true(give(r, &a, PATIENCE + 1));
+}
+
 static void it_goes_on_where_a_restart_found_it(void **state)
 {
     struct rig *r = *state;
@@ -459,6 +501,8 @@ int main(void)
         TEST(a_refusal_is_followed_by_the_next_a_little_later),
         TEST(who_asks_in_vain_takes_no_turn),
         TEST(a_source_that_talks_nonsense_loses_its_turn),
+        TEST(a_blob_of_nothing_or_nonsense_loses_its_turn),
+        TEST(rows_that_come_late_count),
         TEST(it_goes_on_where_a_restart_found_it),
         TEST(a_stored_state_of_another_digest_is_damage),
     };

@@ -299,13 +299,14 @@ void node_install_stored(struct node *n, const struct extra *x)
 
 /* ---- questions --------------------------------------------------------- */
 
-/* Has it asked? */
+/* Of an answer: see ROWS_PER_S. */
 static uint32_t rows_bytes_max(const struct node *n)
 {
     uint32_t share = n->record->repair_rate / ROWS_PER_S;
     return (uint32_t)min_u64(max_u64(share, ROWS_BYTES_MIN), ROWS_BYTES);
 }
 
+/* Has it asked? */
 static bool ask(struct node *n, struct install *in)
 {
     struct transfer_ask a;

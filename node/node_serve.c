@@ -699,7 +699,8 @@ static void segments_read(struct node *n, const struct reading *r,
                           uint64_t payload)
 {
     struct group *g = node_group_same(n, r->group, r->incarnation);
-    if (g == NULL || node_recover_is_former(g)) { /* its rows may have been swept meanwhile */
+    if (g == NULL || node_recover_is_former(
+                         g)) { /* its rows may have been swept meanwhile */
         node_refuse(n, r->connection, r->number, OP_READ, ERR_NOT_HERE, nobody,
                     "the replica has gone");
     } else if (result->err == ERR_OK) {

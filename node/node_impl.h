@@ -144,7 +144,9 @@ struct group {
     uint64_t asked_ms;  /* orphans */
     struct epoch epoch; /* the highest of its applied entries (T29) */
     const char *walk_reason;
-    uint64_t invited_ms;     /* a learner being installed was heard of */
+    uint64_t invited_ms; /* a learner being installed was heard of */
+    struct id128 let_go; /* of a former life, to be made anew (S7) */
+    uint64_t let_go_ms;
     uint64_t manifest_bytes; /* applied since the newest of ... */
     struct queue cut_marks;  /* uint64_t: entries, so many bytes apart */
     uint64_t cut_pending;    /* in the cycle under way, or the base */

@@ -363,6 +363,35 @@ static void ask(struct node *n, struct group *g)
         ask_node(n, g, config->members[i].replica.node);
 }
 
+static bool is_coming(const struct node *n, const struct group *g)
+{
+    uint64_t heard_ms = max_u64(g->let_go_ms, g->invited_ms);
+    return g->let_go_ms != 0 &&
+           !node_has_timed_out(n->now_ms, heard_ms, n->cfg.timing.orphan_ms);
+}
+
+/* S7: as long as the founder is all that there is of a new life, those of the
+ * former one are the only other copies. They go one by one, each to be made
+ * anew, until there is a second. */
+static bool may_go(const struct node *n, const struct group *g,
+                   struct id128 former)
+{
+    uint32_t row_count;
+    (void)record_row(n->record, g->id, &row_count);
+    const struct config *c = raft_committed_config(g->raft);
+    bool is_alone = raft_role(g->raft) == RAFT_LEADER && config_voters(c) == 1;
+    if (!is_alone || row_count == 1)
+        return true;
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct replica r = c->members[i].replica;
+        struct walk_replica view = view_of(n, g, r);
+        if (!replica_equal(r, g->self) && view.is_live && view.is_matched)
+            return true;
+    }
+    return config_find_node(c, former) != NULL &&
+           (id_equal(g->let_go, former) || !is_coming(n, g));
+}
+
 void node_walk_asked(struct node *n, struct peer *p, const struct frame *f)
 {
     struct group *g = node_group(n, f->group.group);
@@ -375,6 +404,12 @@ void node_walk_asked(struct node *n, struct peer *p, const struct frame *f)
     if ((RULE(S5) && raft_commit(g->raft) < asker.added) ||
         config_find(raft_committed_config(g->raft), asker) != NULL)
         return;
+    if (g->generation.counter > f->group.generation.counter) {
+        if (!may_go(n, g, p->node))
+            return;
+        g->let_go = p->node;
+        g->let_go_ms = n->now_ms;
+    }
     struct frame answer = removed_frame(g, asker.added);
     node_peer_frame(n, p, &answer);
 }

@@ -13,8 +13,9 @@
  *             keep what they have, and ask (L18), until the new life proves
  *             itself: then they are dropped as removed (T13), one by one as
  *             long as the founder is alone, and may be invited anew. Should
- *             the founder die before, one of them can be the next. They answer no client (S7); to another of their life
- *             they give bytes as before, and it does not go on either.
+ *             the founder die before, one of them can be the next. They answer
+ * no client (S7); to another of their life they give bytes as before, and it
+ * does not go on either.
  *
  * A replica of a later life than the record's is at its end as well: group 0
  * was founded from a record that did not know of its grant (T12), and it could

@@ -8,7 +8,6 @@
 #define ROUND_US  250000u
 #define ROUNDS    240u /* gossip takes a while to find the lost ones dead */
 #define RETURN_US 20000000u
-#define LED_MS    60000u
 
 struct recovery {
     struct world *w;
@@ -294,8 +293,10 @@ void recovery_run(struct world *w)
     r.resting = 0;
     start_again(&r);
     world_until(w, w->now_us + RETURN_US);
-    while (ask(&r) && r.requests < UINT32_MAX &&
-           !world_wait(w, are_led, LED_MS))
-        break;
+    /* A founder may have been lost since, with the only copy of a new life. */
+    for (uint32_t round = 0; round < ROUNDS && !are_led(w); round++) {
+        (void)ask(&r);
+        (void)world_wait(w, are_led, ROUND_US / 1000);
+    }
     MUST_HOLD(w, V1, are_led(w), "a group that was recovered has no leader");
 }

@@ -37,11 +37,20 @@ static uint64_t segments_at(const struct twin_stream *s, uint64_t index)
     return count;
 }
 
+/* Up to there its log is what was committed; behind, others' entries were. */
+static uint64_t shared(struct group_watch *gw, const struct disk *d)
+{
+    uint64_t i = d->count;
+    while (i > 0 && watch_slot(gw, i)->committed != d->entries[i - 1])
+        i--;
+    return i;
+}
+
 /* What was committed and in the founder's log is in its state. */
-static void check_kept(struct watch *a, struct host *h, uint32_t group,
-                       uint64_t last)
+static void check_kept(struct watch *a, struct host *h, uint32_t group)
 {
     const struct streams *streams = node_streams(h->node, group);
+    uint64_t last = shared(&a->groups[group], &a->hosts[h->index].disks[group]);
     const struct twin_stream *s = NULL;
     while ((s = twin_next(a->w->twin, group, s)) != NULL) {
         struct stream_info info;
@@ -89,7 +98,7 @@ static void founded(struct watch *a, struct host *h,
                   "%zu, stored is %llu",
                   h->index + 1, c->group, ull(last), d->count, ull(d->stored));
         if (r != NULL)
-            check_kept(a, h, c->group, last);
+            check_kept(a, h, c->group);
     }
     gw->is_anew = true;
     gw->life = c->generation;

@@ -181,6 +181,8 @@ static bool request_makes_sense(const struct client_request *r)
         return !id_is_zero(r->change.proposal);
     case CLIENT_CHECK:
         return !id_is_zero(r->node) && r->group < GROUPS_MAX;
+    case CLIENT_RECOVER:
+        return !id_is_zero(r->node) && r->generation.counter > 0;
     case CLIENT_JOIN:
         return record_member_fault(&r->member) == NULL;
     }

@@ -75,6 +75,7 @@ enum client_op {
     CLIENT_JOIN,     /* member -> OK once group 0's leader has appended it */
     CLIENT_CHANGE,   /* changes of the ring -> the epoch in force after them */
     CLIENT_CHECK,    /* a member, a group -> what it says of its copy */
+    CLIENT_RECOVER,  /* a member founds group 0 anew -> the epoch after that */
 };
 
 struct client_request {
@@ -87,9 +88,10 @@ struct client_request {
     bool is_unnamed;        /* PRODUCER */
     uint64_t from_seq, end_seq;
     uint32_t bytes_max, count_max;
-    bool any_replica;     /* READ: spread over replicas; else the leader */
-    struct id128 node;    /* STATUS: member asked; zero: a contact. CHECK */
-    struct member member; /* JOIN */
+    bool any_replica;  /* READ: spread over replicas; else the leader */
+    struct id128 node; /* STATUS, CHECK, RECOVER: member asked */
+    struct generation generation; /* RECOVER: that begins */
+    struct member member;         /* JOIN */
     struct change_request change; /* CHANGE: its span is copied */
     struct epoch epoch;           /* CHANGE: made from this one */
     uint32_t group;               /* CHECK */
@@ -112,7 +114,7 @@ struct client_result {
     const struct stream_info *streams; /* LIST */
     size_t stream_count;
     struct span bytes;           /* STATUS, CHECK */
-    struct epoch epoch;          /* CHANGE */
+    struct epoch epoch;          /* CHANGE, RECOVER */
     char text[CLIENT_TEXT_SIZE]; /* the reason in words, for people */
 };
 

@@ -141,6 +141,7 @@ static bool changes_something(const struct call *call)
     case CLIENT_PRODUCER:
     case CLIENT_JOIN:
     case CLIENT_CHANGE:
+    case CLIENT_RECOVER:
         return true;
     case CLIENT_CONNECT:
     case CLIENT_OPEN:
@@ -178,6 +179,7 @@ static uint32_t group_of(const struct client *c, const struct call *call)
     case CLIENT_JOIN:
     case CLIENT_CHANGE:
     case CLIENT_CHECK: /* its node answers, whoever leads */
+    case CLIENT_RECOVER:
         break;
     }
     return 0;
@@ -198,6 +200,7 @@ static uint32_t contact_link(const struct client *c, uint32_t turn)
 static bool asks_member(const struct call *call)
 {
     return call->request.op == CLIENT_STATUS ||
+           call->request.op == CLIENT_RECOVER ||
            call->request.op == CLIENT_CHECK;
 }
 
@@ -278,6 +281,10 @@ static enum err build_request(struct client *c, const struct call *call,
         out->op = OP_CHECK;
         out->group = r->group;
         out->check = r->check;
+        return ERR_OK;
+    case CLIENT_RECOVER:
+        out->op = OP_RECOVER;
+        out->generation = r->generation;
         return ERR_OK;
     case CLIENT_CONNECT:
     case CLIENT_RECORD:
@@ -578,6 +585,8 @@ static enum wire_op wire_op_of(enum client_op op)
         return OP_CHANGE;
     case CLIENT_CHECK:
         return OP_CHECK;
+    case CLIENT_RECOVER:
+        return OP_RECOVER;
     case CLIENT_CONNECT:
     case CLIENT_RECORD:
         break;
@@ -610,6 +619,7 @@ static void answered_ok(struct client *c, struct call *call,
         (void)finish(c, call, ERR_OK);
         return;
     case OP_CHANGE:
+    case OP_RECOVER:
         finish(c, call, ERR_OK)->epoch = c->response.epoch;
         return;
     case OP_NONE:

@@ -504,6 +504,16 @@ enum eddy_error eddy_ring_change(struct eddy *e,
     return eddy_do(e, &r, take_epoch, epoch_number);
 }
 
+enum eddy_error eddy_ring_recover(struct eddy *e, const uint8_t node[16],
+                                  const struct generation *generation,
+                                  uint64_t *epoch_number)
+{
+    struct client_request r = {.op = CLIENT_RECOVER, .generation = *generation};
+    memcpy(r.node.bytes, node, sizeof r.node.bytes);
+    *epoch_number = 0;
+    return eddy_do(e, &r, take_epoch, epoch_number);
+}
+
 struct status_round {
     struct eddy *e;
     eddy_status_fn fn;

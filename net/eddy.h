@@ -259,6 +259,14 @@ enum eddy_error eddy_ring_change(struct eddy *e,
                                  const struct change_request *request,
                                  const struct epoch *made_from,
                                  uint64_t *epoch_number);
+/* Group 0 has lost its majority: this member founds it anew, in the generation
+ * that is given (ring/base.h), from what it has of it. What only the lost ones
+ * had is lost. EDDY_REFUSED: a majority may still be reached from there, or it
+ * keeps no group 0; EDDY_CONFLICT: another generation has begun. */
+struct generation;
+enum eddy_error eddy_ring_recover(struct eddy *e, const uint8_t node[16],
+                                  const struct generation *generation,
+                                  uint64_t *epoch_number);
 /* A member's view of itself, as net/status.h has it; borrowed for the call.
  * Returns for how many ms more those that have not answered yet are waited for
  * at most: who knows from the answers that they are dead need not wait. */

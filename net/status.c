@@ -74,6 +74,8 @@ static void put_group(struct enc *e, const struct status_group *g)
     enc_u64(e, g->streams);
     enc_u64(e, g->bytes);
     enc_string(e, g->reason);
+    enc_generation(e, g->generation);
+    enc_u64(e, g->last_term);
 }
 
 static void put_transfer(struct enc *e, const struct status_transfer *t)
@@ -221,6 +223,10 @@ static void get_group(struct dec *d, struct status_group *out)
     out->streams = dec_u64(d);
     out->bytes = dec_u64(d);
     out->reason = get_string(d, REASON_BYTES_MAX);
+    if (dec_left(d) == 0)
+        return; /* from one that has no lives of groups yet */
+    out->generation = dec_generation(d);
+    out->last_term = dec_u64(d);
 }
 
 static void get_transfer(struct dec *d, struct status_transfer *out)

@@ -35,6 +35,8 @@ struct status_group {
     uint64_t streams;
     uint64_t bytes;
     struct span reason; /* why it waits; empty: it does not */
+    struct generation generation;
+    uint64_t last_term; /* of the entry `last` */
 };
 
 /* Of a replica that comes by transfer, at the node that it comes to. */

@@ -269,6 +269,8 @@ enum wire_op {
     OP_CHANGE = 10,  /* what an operator changes in the ring (group 0's
                         leader; admin only) */
     OP_CHECK = 11,   /* a piece of a node's scrub of one replica (admin only) */
+    OP_RECOVER = 12, /* group 0 has lost its majority: found it anew from what
+                        this node has of it (admin only; DESIGN 4, S7) */
 };
 
 enum change_act {
@@ -301,10 +303,13 @@ struct check_request {
 
 struct request {
     enum wire_op op;
-    uint32_t group;     /* all but HELLO, RECORD, JOIN, STATUS, CHANGE */
+    uint32_t group;     /* all but HELLO, RECORD, JOIN, STATUS, CHANGE,
+                           RECOVER */
     struct epoch epoch; /* RECORD: newest known; CHANGE: made from this one */
     struct check_request check;   /* CHECK */
     struct change_request change; /* CHANGE */
+    struct generation generation; /* RECOVER: that begins; its random is the
+                                     asker's */
     struct member member; /* JOIN (wanted and seen are not on the wire) */
     /* COMMANDS: made with struct commands_builder; its count and payload */
     struct span commands;
@@ -344,7 +349,7 @@ struct response {
     struct span streams;
     uint32_t stream_count;
     bool has_more; /* LIST */
-    /* CHANGE: in force after it */
+    /* CHANGE, RECOVER: in force after it */
     struct epoch epoch;
     /* READ: segments of ascending seq without a gap; the payload holds their
      * bytes. Encoded, walked with wire_segment_next. */

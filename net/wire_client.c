@@ -193,6 +193,9 @@ static void put_request(struct enc *e, const struct request *r)
     case OP_CHECK:
         put_check(e, r);
         return;
+    case OP_RECOVER:
+        enc_generation(e, r->generation);
+        return;
     }
 }
 
@@ -231,7 +234,7 @@ static void get_commands(struct dec *d, size_t payload_bytes, struct request *r)
 
 static bool op_is_known(uint16_t number)
 {
-    return number <= OP_CHECK;
+    return number <= OP_RECOVER;
 }
 
 /* Without a cluster: only a client that knows nothing yet. To no node in
@@ -292,6 +295,9 @@ enum err wire_request_read(const struct wire_in *in, struct request *out)
         break;
     case OP_CHECK:
         get_check(&d, out);
+        break;
+    case OP_RECOVER:
+        out->generation = dec_generation(&d);
         break;
     }
     return dec_done(&d) ? ERR_OK : ERR_BAD_REQUEST;
@@ -595,6 +601,7 @@ static void put_response_body(struct enc *e, const struct response *r)
         enc_bytes(e, r->segments.data, r->segments.size);
         return;
     case OP_CHANGE:
+    case OP_RECOVER:
         enc_epoch(e, r->epoch);
         return;
     }
@@ -705,6 +712,7 @@ static void get_response_body(struct dec *d, const struct wire_in *in,
         get_segments(d, in->payload.size, out);
         return;
     case OP_CHANGE:
+    case OP_RECOVER:
         out->epoch = dec_epoch(d);
         return;
     }

@@ -235,6 +235,7 @@ void node_free(struct node *n)
         swim_free(&n->swim);
     record_free(n->record);
     record_free(n->ring);
+    record_free(n->founding.record);
     buf_free(&n->record_bytes);
     buf_free(&n->boots);
     buf_free(&n->left);
@@ -384,6 +385,7 @@ enum err node_start(struct node *n)
         node_walk_rank(n, n->groups[i]);
         node_dirty(n, n->groups[i]);
     }
+    node_recover_look(n);
     n->is_ready = true;
     (void)node_push(n, NODE_DO_ALLOW);
     (void)node_push(n, NODE_DO_READY);

@@ -100,6 +100,40 @@ static bool may_leave(const struct node *n, const struct record *next,
     return may;
 }
 
+/* S7: a group that goes on by itself, as far as this node hears, is never
+ * founded anew, and none without the operator's word that data may be lost. */
+static enum err may_recover(const struct node *n, const struct changing *c,
+                            const struct record *staged, struct buf *why)
+{
+    bool is_live[MEMBERS_MAX] = {false};
+    list_live(n, is_live);
+    is_live[n->slot] = true;
+    for (uint32_t i = 0; i < staged->change_count; i++) {
+        const struct change *at = &staged->changes[i];
+        if (at->kind != CHANGE_RECOVER)
+            continue;
+        if (!node_standing_is_complete(n)) {
+            buf_printf(why, "the ring has a new leader, which waits to hear "
+                            "of the partitions that are led");
+            return ERR_BUSY;
+        }
+        if (!c->request.is_forced)
+            buf_printf(why, "a partition that is recovered may lose data: "
+                            "accept that, or start the nodes that have it");
+        else if (!is_live[at->slot])
+            buf_printf(why,
+                       "%s, which is to found partition %u anew, is not "
+                       "alive",
+                       n->ring->members[at->slot].name, at->value - 1);
+        else if (node_standing_is_led(n, at->value))
+            buf_printf(why, "partition %u has a leader: it goes on by itself",
+                       at->value - 1);
+        if (why->size > 0)
+            return ERR_REFUSED;
+    }
+    return ERR_OK;
+}
+
 static enum err list_changes(const struct changing *c, struct record *next,
                              const char **why)
 {
@@ -131,7 +165,10 @@ static enum err carry_out(struct node *n, const struct changing *c,
         buf_printf(why, "%s", text);
         return ERR_CONFLICT;
     }
-    enum err err = record_commit(next, &text);
+    enum err err = may_recover(n, c, next, why);
+    if (err != ERR_OK)
+        return err;
+    err = record_commit(next, &text);
     if (err != ERR_OK) {
         buf_printf(why, "%s", text);
         return err;

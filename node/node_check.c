@@ -121,10 +121,11 @@ void node_check_asked(struct node *n, uint64_t connection, uint64_t number,
                       const struct request *q)
 {
     const struct group *g = node_group(n, q->group);
-    if (g == NULL || g->is_quarantined) {
+    bool is_copy = g != NULL && !node_recover_is_former(g);
+    if (!is_copy || g->is_quarantined) {
         refuse(n, connection, number, ERR_NOT_FOUND,
-               g == NULL ? "this node keeps no copy of that partition"
-                         : g->quarantine_text);
+               !is_copy ? "this node keeps no copy of that partition"
+                        : g->quarantine_text);
     } else if (q->check.index == 0) {
         struct check_answer a = head_of(g, q->check.state_index);
         answer(n, connection, number, &a);

@@ -116,12 +116,18 @@ const char *node_cut_reason(const struct node *n, const struct group *g)
                : NULL;
 }
 
+/* The next generation begins with an empty log (node_recover.c). */
+static uint64_t cut_to(const struct group *g)
+{
+    uint64_t stored = RULE(T24) ? g->stored : g->applied;
+    return g->is_founding ? stored : min_u64(raft_floor(g->raft), stored);
+}
+
 uint64_t node_cut_next(const struct node *n, const struct group *g)
 {
     uint64_t base = raft_base(g->raft);
-    uint64_t to =
-        min_u64(raft_floor(g->raft), RULE(T24) ? g->stored : g->applied);
-    uint64_t step = keep_entries(n) / 8;
+    uint64_t to = cut_to(g);
+    uint64_t step = g->is_founding ? 1 : keep_entries(n) / 8;
     if (g->cut_pending > base || to <= base || to - base < step)
         return 0;
     return min_u64(to, base + LOG_CUT_ENTRIES);

@@ -90,7 +90,8 @@ static void add_extras(struct node *n)
         *c = kept->command;
         c->bytes = span_buf(&kept->bytes);
         c->config = kept->config;
-        if (c->kind == STORE_BLOB) {
+        if (c->kind == STORE_BLOB ||
+            (c->kind == STORE_RECOVER && c->bytes.size > 0)) {
             kept->images = mem_copy(&c->bytes, sizeof c->bytes);
             c->images = kept->images;
             c->image_count = 1;
@@ -370,6 +371,8 @@ static void finish_extras(struct node *n)
             node_install_stored(n, &x);
         if (x.kind == EXTRA_MEND)
             node_mend_stored(n, &x);
+        if (x.kind == EXTRA_RECOVER)
+            node_recover_done(n, &x);
         free_extra(n, &x);
     }
 }

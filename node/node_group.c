@@ -343,6 +343,8 @@ void node_group_turn(struct node *n, struct group *g)
         (void)apply_all(n, g);
     }
     node_serve_questions(n, g);
+    if (raft_has_ended(g->raft))
+        node_recover_turn(n, g);
     if (raft_role(g->raft) == RAFT_LEADER) {
         if (g->is_quarantined) {
             raft_step_down(g->raft, n->now_ms);

@@ -9,6 +9,7 @@
  *   node_ring.c   the ring record: group 0's jobs, joins, who may speak
  *   node_out.c    who goes out of the ring by itself, and who comes back
  *   node_walk.c   leaders walk their groups to their rows; replicas come, go
+ *   node_recover.c  groups go on in another generation when all else is lost
  *   node_cut.c    how far logs are cut
  *   node_install.c  replicas by transfer: the receiving side
  *   node_give.c     ... and the source's
@@ -105,6 +106,8 @@ struct group {
     struct streams *streams; /* NULL: group 0 */
     bool is_dirty;           /* in node.dirty */
     bool is_quarantined;
+    bool is_founding;      /* ended, and the next generation's founder */
+    bool is_being_founded; /* ... which is on its way to the disk */
     const char *quarantine_text;
     uint64_t next_tick_ms;
     enum raft_role role; /* as last seen */
@@ -141,7 +144,9 @@ struct group {
     uint64_t asked_ms;  /* orphans */
     struct epoch epoch; /* the highest of its applied entries (T29) */
     const char *walk_reason;
-    uint64_t invited_ms;     /* a learner being installed was heard of */
+    uint64_t invited_ms; /* a learner being installed was heard of */
+    struct id128 let_go; /* of a former life, to be made anew (S7) */
+    uint64_t let_go_ms;
     uint64_t manifest_bytes; /* applied since the newest of ... */
     struct queue cut_marks;  /* uint64_t: entries, so many bytes apart */
     uint64_t cut_pending;    /* in the cycle under way, or the base */
@@ -294,7 +299,8 @@ enum extra_kind {
     EXTRA_TOMBSTONE,
     EXTRA_QUARANTINE,
     EXTRA_INSTALL,
-    EXTRA_MEND
+    EXTRA_MEND,
+    EXTRA_RECOVER
 };
 /* A node-level A command; what follows its durability. */
 struct extra {
@@ -304,7 +310,7 @@ struct extra {
     struct id128 invited_by; /* CREATE */
     struct frame_group invite;
     uint64_t pin;
-    /* INSTALL; payload's handle is a reference */
+    /* INSTALL, RECOVER; payload's handle is a reference */
     struct config *config;
     struct span *images;
 };
@@ -345,6 +351,14 @@ struct changing {
     uint64_t index, term; /* proposed there; 0: not yet */
 };
 
+/* Group 0's next generation, which an operator has asked this node to found. */
+struct founding {
+    bool is_wanted;
+    uint64_t connection, number;
+    struct generation generation;
+    struct record *record; /* its first, on its way to the disk */
+};
+
 /* ---- the node ---------------------------------------------------------- */
 
 struct node {
@@ -370,8 +384,13 @@ struct node {
     struct record *ring;     /* group 0's applied state, if hosted */
     uint64_t confirmed_ms;   /* last word of group 0's quorum; 0: never */
     struct queue joinings;
-    struct queue changings;           /* struct changing */
+    struct queue changings; /* struct changing */
+    struct founding founding;
+    uint64_t clash_ms;        /* another history was heard of; 0: never */
+    struct epoch epoch_heard; /* a peer's that was newer than ours, and when */
+    uint64_t epoch_heard_ms;
     struct frame_standing *standings; /* by group; count 0: not stated */
+    uint64_t stated_ms[GROUPS_MAX];   /* when last; 0: never */
     uint64_t standing_told_ms;
     uint64_t joining_since_ms;          /* the first of those that wait */
     uint64_t joined_ms;                 /* the last that asked to be let in */
@@ -591,6 +610,11 @@ uint32_t node_standing_voters(const struct node *n);
 /* What was last stated of a group, or NULL. */
 const struct frame_standing *node_standing(const struct node *n,
                                            uint32_t group);
+/* A leader has stated it lately. */
+bool node_standing_is_led(const struct node *n, uint32_t group);
+/* This node leads group 0 for so long that whoever leads a group, and is not
+ * cut off, has stated it. */
+bool node_standing_is_complete(const struct node *n);
 /* A leader lets its group's log bear the epoch that sent somebody away. */
 void node_standing_mark(struct node *n, struct group *g);
 
@@ -622,6 +646,30 @@ void node_walk_replied(struct node *n, struct peer *p, const struct frame *f);
 /* To all nodes of the group's row and of the configuration. */
 void node_walk_ask_all(struct node *n, const struct frame *f,
                        const struct config *config);
+
+/* A replica of this node goes, by proof: only ids above `least` may come. */
+void node_walk_drop(struct node *n, uint32_t id, uint64_t least);
+
+/* ---- node_recover.c ---------------------------------------------------- */
+
+/* Its life is over, and it does not found the next one: it is no copy of what
+ * clients know of the group (S7). */
+bool node_recover_is_former(const struct group *g);
+/* Group 0 is not founded here after all: the operator is told, if he waits. */
+void node_recover_give_up(struct node *n, const char *why);
+/* The record is another one, or a replica has come: whoever is not of the
+ * record's generation is at its end. */
+void node_recover_look(struct node *n);
+/* A group that has ended: does it found the next generation now? */
+void node_recover_turn(struct node *n, struct group *g);
+void node_recover_done(struct node *n, const struct extra *x);
+/* OP_RECOVER */
+void node_recover_ring(struct node *n, uint64_t connection, uint64_t number,
+                       struct generation generation);
+/* A peer has a newer record than this node. */
+void node_recover_heard(struct node *n, struct epoch epoch);
+/* A peer whose epoch is of another history. */
+void node_recover_clash(struct node *n, const struct peer *p);
 
 /* ---- node_cut.c -------------------------------------------------------- */
 

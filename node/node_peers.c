@@ -774,8 +774,12 @@ void node_recv_peer(struct node *n, struct span message, uint64_t handle,
     }
     if (in.header.kind == WIRE_PEER_ENTRIES)
         number_seen(p, in.header.number);
-    if (epoch_compare(in.header.epoch, n->record->epoch) > 0)
+    if (epoch_clash(in.header.epoch, n->record->epoch))
+        node_recover_clash(n, p);
+    else if (epoch_compare(in.header.epoch, n->record->epoch) > 0) {
+        node_recover_heard(n, in.header.epoch);
         node_ring_ask(n, p);
+    }
     struct frame_iter it;
     struct frame f;
     wire_frame_begin(&it, &in);

@@ -80,6 +80,7 @@ void node_ring_adopt(struct node *n, struct record *r, bool is_stored)
         node_walk_rank(n, n->groups[i]);
         node_dirty(n, n->groups[i]);
     }
+    node_recover_look(n);
 }
 
 /* A member keeps its slot for ever: peers and rows here count on it. */
@@ -98,10 +99,14 @@ void node_ring_received(struct node *n, struct span bytes)
         n->dropped++;
         return;
     }
+    bool is_later = epoch_compare(r->epoch, n->record->epoch) > 0;
+    bool is_next = !is_later || keeps_slots(n->record, r);
+    if (!is_next)
+        node_log(n, NODE_ERROR,
+                 "a later ring record forgets members that are known here (a "
+                 "forced recovery from an older one?); it is refused");
     if (!id_equal(r->cluster, n->cfg.folder.cluster) ||
-        r->partitions != n->record->partitions ||
-        (epoch_compare(r->epoch, n->record->epoch) > 0 &&
-         !keeps_slots(n->record, r))) {
+        r->partitions != n->record->partitions || !is_next) {
         n->dropped++;
         record_free(r);
         return;
@@ -431,6 +436,7 @@ void node_ring_deposed(struct node *n)
 void node_ring_gone(struct node *n)
 {
     node_ring_deposed(n);
+    node_recover_give_up(n, "group 0 goes on without this node");
     record_free(n->ring);
     n->ring = NULL;
 }

@@ -499,6 +499,7 @@ static void answer_question(struct node *n, struct group *g,
     case OP_STATUS:
     case OP_CHANGE:
     case OP_CHECK:
+    case OP_RECOVER:
         break;
     }
     ASSERT(!"no question of this kind is ever kept");
@@ -600,6 +601,11 @@ static void read_segments(struct node *n, struct group *g,
                           const struct request *r, uint64_t connection,
                           uint64_t number, bool is_confirmed)
 {
+    if (node_recover_is_former(g)) { /* S7: of another life */
+        node_refuse(n, connection, number, OP_READ, ERR_NOT_HERE, nobody,
+                    "the group was recovered: this replica is of another life");
+        return;
+    }
     struct stream_info info;
     enum err err = streams_by_id(g->streams, r->stream, &info);
     bool is_certain = is_confirmed || !RULE(S30);
@@ -693,7 +699,8 @@ static void segments_read(struct node *n, const struct reading *r,
                           uint64_t payload)
 {
     struct group *g = node_group_same(n, r->group, r->incarnation);
-    if (g == NULL) { /* its rows may have been swept meanwhile */
+    if (g == NULL || node_recover_is_former(
+                         g)) { /* its rows may have been swept meanwhile */
         node_refuse(n, r->connection, r->number, OP_READ, ERR_NOT_HERE, nobody,
                     "the replica has gone");
     } else if (result->err == ERR_OK) {
@@ -734,6 +741,7 @@ static uint32_t rights_needed(enum wire_op op)
         return RIGHT_JOIN | RIGHT_ADMIN;
     case OP_CHANGE:
     case OP_CHECK:
+    case OP_RECOVER:
         return RIGHT_ADMIN;
     case OP_COMMANDS:
         return RIGHT_WRITE | RIGHT_ADMIN;
@@ -855,6 +863,8 @@ void node_recv_client(struct node *n, uint64_t connection, struct span message,
         node_admin_change(n, connection, in.header.number, &r);
     else if (r.op == OP_CHECK)
         node_check_asked(n, connection, in.header.number, &r);
+    else if (r.op == OP_RECOVER)
+        node_recover_ring(n, connection, in.header.number, r.generation);
     else
         group_request(n, &in, &r, connection, handle);
 }

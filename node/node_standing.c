@@ -35,6 +35,7 @@ static void keep(struct node *n, const struct frame_standing *s)
     if (s->group >= n->group_count)
         return;
     struct frame_standing *kept = &n->standings[s->group];
+    n->stated_ms[s->group] = n->now_ms;
     /* Messages overtake each other: an older one says nothing new. */
     if (epoch_compare(s->epoch, kept->epoch) >= 0)
         *kept = *s;
@@ -124,6 +125,24 @@ const struct frame_standing *node_standing(const struct node *n, uint32_t group)
 {
     const struct frame_standing *s = &n->standings[group];
     return s->count > 0 ? s : NULL;
+}
+
+/* Leaders state their groups with each probe interval; some words are lost. */
+static bool is_long_ago(const struct node *n, uint64_t since_ms)
+{
+    return node_has_timed_out(n->now_ms, since_ms,
+                              4 * n->cfg.timing.probe_interval_ms);
+}
+
+bool node_standing_is_led(const struct node *n, uint32_t group)
+{
+    return n->stated_ms[group] != 0 && !is_long_ago(n, n->stated_ms[group]);
+}
+
+bool node_standing_is_complete(const struct node *n)
+{
+    const struct group *g = node_group(n, 0);
+    return g != NULL && node_ring_leads(n) && is_long_ago(n, g->led_since_ms);
 }
 
 /* ---- bearing the epoch ------------------------------------------------- */

@@ -101,6 +101,8 @@ static void write_group(struct node *n, const struct group *g, struct buf *out)
         .streams = g->streams == NULL ? 0 : streams_count(g->streams),
         .bytes = g->streams == NULL ? 0 : streams_bytes(g->streams),
         .reason = span_str(reason_of(n, g)),
+        .generation = g->generation,
+        .last_term = raft_term_at(g->raft, raft_last(g->raft)),
     };
     fill_replicas(n, g, &s);
     status_write_group(out, &s);

@@ -363,15 +363,53 @@ static void ask(struct node *n, struct group *g)
         ask_node(n, g, config->members[i].replica.node);
 }
 
+static bool is_coming(const struct node *n, const struct group *g)
+{
+    uint64_t heard_ms = max_u64(g->let_go_ms, g->invited_ms);
+    return g->let_go_ms != 0 &&
+           !node_has_timed_out(n->now_ms, heard_ms, n->cfg.timing.orphan_ms);
+}
+
+/* S7: as long as the founder is all that there is of a new life, those of the
+ * former one are the only other copies. They go one by one, each to be made
+ * anew, until there is a second. */
+static bool may_go(const struct node *n, const struct group *g,
+                   struct id128 former)
+{
+    uint32_t row_count;
+    (void)record_row(n->record, g->id, &row_count);
+    const struct config *c = raft_committed_config(g->raft);
+    bool is_alone = raft_role(g->raft) == RAFT_LEADER && config_voters(c) == 1;
+    if (!is_alone || row_count == 1)
+        return true;
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct replica r = c->members[i].replica;
+        struct walk_replica view = view_of(n, g, r);
+        if (!replica_equal(r, g->self) && view.is_live && view.is_matched)
+            return true;
+    }
+    return config_find_node(c, former) != NULL &&
+           (id_equal(g->let_go, former) || !is_coming(n, g));
+}
+
 void node_walk_asked(struct node *n, struct peer *p, const struct frame *f)
 {
     struct group *g = node_group(n, f->group.group);
-    if (g == NULL || !generation_equal(g->generation, f->group.generation))
+    /* S7: who is of a lower generation is none of this one's. */
+    if (g == NULL || raft_has_ended(g->raft) ||
+        g->generation.counter < f->group.generation.counter ||
+        generation_clash(g->generation, f->group.generation))
         return;
     struct replica asker = {p->node, f->group.from_replica};
     if ((RULE(S5) && raft_commit(g->raft) < asker.added) ||
         config_find(raft_committed_config(g->raft), asker) != NULL)
         return;
+    if (g->generation.counter > f->group.generation.counter) {
+        if (!may_go(n, g, p->node))
+            return;
+        g->let_go = p->node;
+        g->let_go_ms = n->now_ms;
+    }
     struct frame answer = removed_frame(g, asker.added);
     node_peer_frame(n, p, &answer);
 }
@@ -390,12 +428,40 @@ static uint64_t tombstone_of(struct replica self, const struct frame_removed *r)
                : least;
 }
 
-/* A replica of this node, installed or on its way. */
-struct hosted {
-    struct replica self;
-    struct generation generation;
-    uint32_t incarnation;
-};
+void node_walk_drop(struct node *n, uint32_t id, uint64_t least)
+{
+    struct group *g = node_group(n, id);
+    struct install *in = n->installs[id];
+    uint32_t incarnation = g != NULL ? g->incarnation : in->incarnation;
+    n->removed_count++;
+    n->removed_ms = n->now_ms;
+    n->tombstones[id] = least;
+    n->incarnations[id] = incarnation;
+    struct extra *x = node_cycle_extra(n, EXTRA_TOMBSTONE);
+    x->command.kind = STORE_TOMBSTONE;
+    x->command.group = id;
+    x->command.incarnation = incarnation;
+    x->command.added = least;
+    struct sweep *s = node_queue_push(&n->sweeps);
+    *s = (struct sweep){id, incarnation};
+    if (in != NULL) {
+        node_install_dropped(n, in);
+        return;
+    }
+    if (id == 0)
+        node_ring_gone(n);
+    node_group_free(n, g);
+}
+
+/* Of the own generation, or of the one that the record says has come after it
+ * (S7). */
+static bool may_prove(const struct node *n, uint32_t group,
+                      struct generation own, struct generation of_proof)
+{
+    return generation_equal(own, of_proof) ||
+           (own.counter < of_proof.counter &&
+            generation_equal(of_proof, record_generation(n->record, group)));
+}
 
 /* Proof: as of a commit index at or above the own id, the configuration lacks
  * this very pair; ids are never given again (S5, T13). */
@@ -404,41 +470,29 @@ void node_walk_removed(struct node *n, struct peer *p, const struct frame *f)
     uint32_t id = f->group.group;
     struct group *g = node_group(n, id);
     struct install *in = n->installs[id];
-    struct hosted h = {0};
-    if (g != NULL)
-        h = (struct hosted){g->self, g->generation, g->incarnation};
-    else if (in != NULL)
-        h = (struct hosted){in->self, in->generation, in->incarnation};
-    if (h.self.added == 0 ||
-        !generation_equal(h.generation, f->group.generation) ||
-        f->group.to_replica != h.self.added ||
-        (RULE(S5) && f->removed.commit < h.self.added) ||
-        config_find(&f->removed.config, h.self) != NULL) {
+    struct replica self = {0};
+    struct generation own = {0};
+    if (g != NULL) {
+        self = g->self;
+        own = g->generation;
+    } else if (in != NULL) {
+        self = in->self;
+        own = in->generation;
+    }
+    /* Who founds the next life is all that there is of it. */
+    bool is_founder = g != NULL && (g->is_founding || g->is_being_founded);
+    if (self.added == 0 || is_founder ||
+        !may_prove(n, id, own, f->group.generation) ||
+        f->group.to_replica != self.added ||
+        (RULE(S5) && f->removed.commit < self.added) ||
+        config_find(&f->removed.config, self) != NULL) {
         n->dropped++;
         return;
     }
     node_log(n, NODE_DEBUG, "group %u: replica %llu was removed, says node %s",
-             id, (unsigned long long)h.self.added,
+             id, (unsigned long long)self.added,
              n->record->members[p->slot].name);
-    n->removed_count++;
-    n->removed_ms = n->now_ms;
-    uint64_t least = tombstone_of(h.self, &f->removed);
-    n->tombstones[id] = least;
-    n->incarnations[id] = h.incarnation;
-    struct extra *x = node_cycle_extra(n, EXTRA_TOMBSTONE);
-    x->command.kind = STORE_TOMBSTONE;
-    x->command.group = id;
-    x->command.incarnation = h.incarnation;
-    x->command.added = least;
-    struct sweep *s = node_queue_push(&n->sweeps);
-    *s = (struct sweep){id, h.incarnation};
-    if (in != NULL) {
-        node_install_dropped(n, in);
-        return;
-    }
-    if (id == 0)
-        node_ring_gone(n);
-    node_group_free(n, g);
+    node_walk_drop(n, id, tombstone_of(self, &f->removed));
 }
 
 /* ---- coming ------------------------------------------------------------ */
@@ -503,6 +557,12 @@ void node_walk_invite(struct node *n, struct peer *p, const struct frame *f)
         node_ring_ask(n, p);
         return;
     }
+    /* S7: of a life that is over. The answer's header says so. */
+    if (RULE(S7) && !generation_equal(f->group.generation,
+                                      record_generation(n->record, id))) {
+        reply_invite(n, p->node, &f->group, ERR_BUSY);
+        return;
+    }
     struct group *g = n->groups[id];
     struct install *in = n->installs[id];
     if (in != NULL) {
@@ -546,13 +606,14 @@ void node_walk_created(struct node *n, const struct extra *x)
         node_install_created(n, x);
         if (!id_is_zero(x->invited_by))
             reply_invite(n, x->invited_by, &x->invite, ERR_OK);
-        return;
+    } else {
+        struct group *g = node_group_new(n, c->group, c->incarnation,
+                                         c->generation, c->added, &empty);
+        node_walk_rank(n, g);
+        node_dirty(n, g);
+        reply_invite(n, x->invited_by, &x->invite, ERR_OK);
     }
-    struct group *g = node_group_new(n, c->group, c->incarnation, c->generation,
-                                     c->added, &empty);
-    node_walk_rank(n, g);
-    node_dirty(n, g);
-    reply_invite(n, x->invited_by, &x->invite, ERR_OK);
+    node_recover_look(n); /* the group may have been recovered meanwhile */
 }
 
 /* One line for a table's change, once it has come to rest. */
@@ -578,7 +639,7 @@ void node_walk_tick(struct node *n)
             g->walk_reason = NULL;
             if (is_leader)
                 leave_if_it_begins_too_high(n, g);
-            else if (RULE(L18))
+            else if (RULE(L18) && !g->is_founding)
                 ask(n, g);
             continue;
         }

@@ -156,6 +156,11 @@ static inline bool generation_equal(struct generation a, struct generation b)
 {
     return a.counter == b.counter && a.random == b.random;
 }
+/* Two lives that began at one counter: neither is the other's past (T12). */
+static inline bool generation_clash(struct generation a, struct generation b)
+{
+    return a.counter == b.counter && a.random != b.random;
+}
 
 /* The number of a ring record. `counter` and `tag` (the first half of the
  * random) are group 0's generation and are compared first. */

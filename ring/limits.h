@@ -43,10 +43,18 @@
 #define RECORD_BYTES_MAX (512 * KIB)
 #define RECORD_PROPOSALS 64u /* remembered answers (T26) */
 #define CHANGES_MAX      64u /* in a staged plan */
-#define WEIGHT_MAX       100000u
-#define WEIGHT_DEFAULT   100u
-#define OUT_PERCENT      10u /* of the members may go out by themselves (T27) */
-#define OUT_STREAK_MAX   7u  /* counted; each doubles the wait (T28) */
+/* By so much, for each generation that is between, a new one's log begins above
+ * the founder's: more than any replica that was lost can have been ahead of it,
+ * and more than a generation ever comes to (S7). */
+#define GENERATION_STEP ((uint64_t)1 << 32)
+/* The counter of one that is granted is above all that anybody tells of, also
+ * where the record has forgotten some; no further than this (T12). */
+#define GENERATION_SKIP_MAX 16u
+#define GENERATIONS_MAX     65536u
+#define WEIGHT_MAX          100000u
+#define WEIGHT_DEFAULT      100u
+#define OUT_PERCENT         10u /* of the members may go out by themselves (T27) */
+#define OUT_STREAK_MAX      7u /* counted; each doubles the wait (T28) */
 
 /* ---- messages ---------------------------------------------------------- */
 #define MESSAGE_BYTES_MAX          (1 * MIB + 64 * KIB)
@@ -191,6 +199,8 @@ static_assert(INSTALLS_MAX <= TRANSFER_HWM / 2,
 static_assert(JOIN_SETTLE_MS >= 3 * JOIN_WAIT_MS,
               "joins of neighbouring records are one fold");
 static_assert(HEARTBEAT_MS * 4 <= ELECTION_MS, "some heartbeats may be lost");
+static_assert(GENERATIONS_MAX <= UINT64_MAX / GENERATION_STEP / 2,
+              "indexes do not run out");
 static_assert(ATTRIBUTES_BYTES_MAX < SEGMENT_BYTES_MAX,
               "attributes are part of a segment");
 

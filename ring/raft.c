@@ -58,6 +58,8 @@ static void see_time(struct raft *r, uint64_t now_ms)
 void raft_tick(struct raft *r, uint64_t now_ms)
 {
     see_time(r, now_ms);
+    if (r->has_ended)
+        return;
     if (r->role == RAFT_LEADER)
         raft_lead_tick(r);
     else
@@ -66,6 +68,8 @@ void raft_tick(struct raft *r, uint64_t now_ms)
 
 uint64_t raft_deadline(const struct raft *r)
 {
+    if (r->has_ended)
+        return UINT64_MAX;
     if (r->role == RAFT_LEADER)
         return raft_lead_deadline(r);
     if (r->role == RAFT_FOLLOWER)
@@ -96,10 +100,25 @@ void raft_step_down(struct raft *r, uint64_t now_ms)
     raft_elect_reset_timer(r); /* a pause is not the leader's silence */
 }
 
+void raft_end(struct raft *r, bool is_founder, uint64_t now_ms)
+{
+    raft_step_down(r, now_ms);
+    r->leader = (struct replica){0};
+    r->has_ended = true;
+    r->outbox_count = 0;
+    if (is_founder && r->commit < r->log.last_index)
+        raft_commit_to(r, r->log.last_index);
+}
+
+bool raft_has_ended(const struct raft *r)
+{
+    return r->has_ended;
+}
+
 void raft_campaign(struct raft *r, uint64_t now_ms)
 {
     see_time(r, now_ms);
-    if (r->role != RAFT_LEADER && raft_elect_is_voter(r))
+    if (!r->has_ended && r->role != RAFT_LEADER && raft_elect_is_voter(r))
         raft_elect_campaign(r, false);
 }
 
@@ -302,7 +321,7 @@ static void dispatch(struct raft *r, const struct raft_msg *msg)
 void raft_recv(struct raft *r, const struct raft_msg *msg, uint64_t now_ms)
 {
     see_time(r, now_ms);
-    if (!is_sensible(r, msg)) {
+    if (r->has_ended || !is_sensible(r, msg)) {
         raft_drop(r);
         return;
     }
@@ -342,7 +361,7 @@ static struct raft_gated *outbox_place(struct raft *r,
 
 void raft_post(struct raft *r, const struct raft_msg *msg)
 {
-    struct raft_gated *g = outbox_place(r, msg);
+    struct raft_gated *g = r->has_ended ? NULL : outbox_place(r, msg);
     if (g == NULL) {
         raft_drop(r); /* as if the network had lost it */
         return;

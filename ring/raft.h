@@ -214,6 +214,13 @@ void raft_set_stamp(struct raft *r, struct entry_stamp stamp);
 void raft_set_stalled(struct raft *r, bool is_stalled);
 /* Step down at once, as check-quorum would (a clock jump, L17). */
 void raft_step_down(struct raft *r, uint64_t now_ms);
+/* The ring has granted a later generation of the group (S7): this replica is at
+ * its end. It never leads, votes or acknowledges again, whatever it is told;
+ * what its log has got on the way to the disk may still come there. If it
+ * founds the next generation, all of its log counts as committed: nobody is
+ * left to say otherwise (T12). */
+void raft_end(struct raft *r, bool is_founder, uint64_t now_ms);
+bool raft_has_ended(const struct raft *r);
 /* Campaign at once (tests, and a lone founder). */
 void raft_campaign(struct raft *r, uint64_t now_ms);
 

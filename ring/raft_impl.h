@@ -46,6 +46,7 @@ struct raft {
     enum raft_role role;
     bool is_role_news; /* RAFT_DO_ROLE is due */
     bool is_stalled;
+    bool has_ended; /* a later generation was granted: silent for ever */
     uint32_t rank;
     struct raft_hard_state hard;
     uint64_t hard_write;   /* the newest number given out */

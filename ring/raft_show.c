@@ -146,6 +146,12 @@ const char *raft_reason(struct raft *r, uint64_t now_ms)
 {
     r->now_ms = max_u64(r->now_ms, now_ms);
     buf_clear(&r->reason);
+    if (r->has_ended) {
+        buf_printf(&r->reason, "the group was recovered: this replica is of "
+                               "another life");
+        buf_append(&r->reason, "", 1);
+        return (const char *)r->reason.data;
+    }
     switch (r->role) {
     case RAFT_LEADER:
         leader_reason(r);

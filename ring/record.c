@@ -32,6 +32,7 @@ struct record *record_copy(const struct record *r)
     copy->members = mem_copy(r->members, r->member_count * sizeof *r->members);
     copy->keys = mem_copy(r->keys, r->key_count * sizeof *r->keys);
     copy->row_slots = mem_copy(r->row_slots, rows_size(r));
+    copy->lives = mem_copy(r->lives, r->life_count * sizeof *r->lives);
     return copy;
 }
 
@@ -42,6 +43,7 @@ void record_free(struct record *r)
     mem_free(r->members);
     mem_free(r->keys);
     mem_free(r->row_slots);
+    mem_free(r->lives);
     mem_free(r);
 }
 
@@ -102,6 +104,29 @@ uint32_t record_rank(const struct record *r, uint32_t group, uint16_t slot)
     return REPLICAS_MAX;
 }
 
+static const struct record_life *find_life(const struct record *r,
+                                           uint32_t group)
+{
+    for (uint32_t i = 0; i < r->life_count; i++)
+        if (r->lives[i].group == group)
+            return &r->lives[i];
+    return NULL;
+}
+
+struct generation record_generation(const struct record *r, uint32_t group)
+{
+    const struct record_life *life = find_life(r, group);
+    if (group == 0)
+        return r->generation;
+    return life == NULL ? r->born : life->generation;
+}
+
+uint16_t record_founder(const struct record *r, uint32_t group)
+{
+    const struct record_life *life = find_life(r, group);
+    return life == NULL ? SLOT_NONE : life->founder;
+}
+
 bool record_is_eligible(const struct member *m)
 {
     return m->wanted == WANTED_IN && m->seen != SEEN_OUT;
@@ -155,6 +180,16 @@ void record_begin(struct record *r, const struct member *founder,
     for (uint32_t group = 0; group < r->row_count; group++)
         record_set_row(r, group, (const uint16_t[]){0}, 1);
     r->epoch = record_epoch(r->generation, 1);
+    r->born = r->generation;
+    r->changed_ms = now_ms;
+}
+
+void record_found_anew(struct record *r, struct generation generation,
+                       uint64_t now_ms)
+{
+    ASSERT(generation.counter > r->generation.counter);
+    r->generation = generation;
+    r->epoch = record_epoch(generation, r->epoch.number + 1);
     r->changed_ms = now_ms;
 }
 
@@ -497,6 +532,29 @@ static bool keeps_out_limits(const struct record *now,
     return true;
 }
 
+/* T12: only upwards, so that of two who found a group anew from the same record
+ * only the first one does. */
+static bool keeps_generations(const struct record *now,
+                              const struct record *next)
+{
+    if (!generation_equal(now->born, next->born) ||
+        next->life_count < now->life_count)
+        return false;
+    for (uint32_t i = 0; i < now->life_count; i++)
+        if (find_life(next, now->lives[i].group) == NULL)
+            return false;
+    for (uint32_t i = 0; i < next->life_count; i++) {
+        const struct record_life *life = &next->lives[i];
+        struct generation was = record_generation(now, life->group);
+        uint32_t ahead = life->generation.counter - was.counter;
+        if (RULE(T12) && !generation_equal(life->generation, was) &&
+            (life->generation.counter <= was.counter ||
+             ahead > GENERATION_SKIP_MAX))
+            return false;
+    }
+    return true;
+}
+
 static bool is_successor(const struct record *now, const struct record *next)
 {
     struct epoch epoch = record_epoch(now->generation, now->epoch.number + 1);
@@ -504,7 +562,8 @@ static bool is_successor(const struct record *now, const struct record *next)
            generation_equal(next->generation, now->generation) &&
            is_epoch(next->epoch, epoch) &&
            next->partitions == now->partitions && next->level >= now->level &&
-           keeps_members(now, next) && keeps_out_limits(now, next);
+           keeps_members(now, next) && keeps_generations(now, next) &&
+           keeps_out_limits(now, next);
 }
 
 static const struct proposal_answer *find_answer(const struct record *r,

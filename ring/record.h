@@ -50,8 +50,14 @@
  *   5 TABLE     row count u32, then for each row: count u8, slots u16
  *   6 ANSWERS   count u32, then for each: proposal 16, err u8, epoch 16
  *   7 PLAN      count u32, then the changes (ring/change.h)
- *   8 REPAIR    rate u32; only if it is not the default, REPAIR_RATE: a record
- *               that was written before there was the tag is still canonical
+ *   8 REPAIR    rate u32; only if it is not the default, REPAIR_RATE
+ *   9 LIVES     generation 12 that all partitions began with, count u32, then
+ *               for each that was founded anew, ascending: group u32,
+ *               generation 12, slot u16; only if the first is not the record's
+ *               generation, or the count is not 0
+ *
+ * The last two are absent where they say nothing: a record that was written
+ * before there was the tag is still canonical.
  *
  * A tag that is not known is refused, not skipped: whoever skipped it would
  * lose it at the next change. New tags come with a new feature level, which
@@ -116,9 +122,18 @@ struct proposal_answer {
     struct epoch epoch; /* in force after it */
 };
 
+/* A partition's majority was lost, and its group founded anew (S7): this member
+ * alone goes on, from its own log; lower generations are refused. */
+struct record_life {
+    uint32_t group;
+    struct generation generation;
+    uint16_t founder; /* slot */
+};
+
 struct record {
     struct id128 cluster;
     struct generation generation; /* group 0's */
+    struct generation born;       /* the partitions', but for `lives` */
     struct epoch epoch;           /* record_epoch(generation, a number) */
     uint32_t partitions;          /* Q */
     uint32_t copies;              /* N */
@@ -139,6 +154,8 @@ struct record {
     /* The staged plan: nothing of it is carried out yet. */
     uint32_t change_count; /* <= CHANGES_MAX */
     struct change changes[CHANGES_MAX];
+    uint32_t life_count;
+    struct record_life *lives; /* ascending by group */
     /* Memory of group 0 for T26, no part of what the ring has decided: it may
      * differ between two copies of one epoch. */
     uint32_t answer_count; /* <= RECORD_PROPOSALS, oldest first */
@@ -196,7 +213,8 @@ void record_dump(const struct record *r, struct buf *text);
 /* Applies a RECORD entry to group 0's state. The proposal wins if the epoch it
  * expects is still in force and its record is a fit successor: the next
  * epoch of the same cluster, Q and generation; level not lower (T11); each
- * old slot still the same node and key, who has left stays left; and who
+ * old slot still the same node and key, who has left stays left; a group that
+ * was founded anew is in the next generation (T12); and who
  * newly went out is within the limits below, judged by the times in the
  * records (T27). Then *now is replaced and the old one freed. Else the answer
  * is CONFLICT and *now is kept. Either way the answer is remembered in *now
@@ -231,6 +249,12 @@ uint32_t record_majority(uint32_t n);
  * hash. The caller makes that (crypto_generichash, 16 bytes, keyed with the
  * cluster id): ring/ has no libsodium. */
 uint32_t record_partition(uint32_t partitions, const uint8_t hash[16]);
+
+/* The generation of a group, as the ring has granted it. */
+struct generation record_generation(const struct record *r, uint32_t group);
+/* Who founds this generation of a partition; SLOT_NONE: it was not recovered.
+ */
+uint16_t record_founder(const struct record *r, uint32_t group);
 
 struct placement_member;
 struct placement_table;
@@ -303,6 +327,12 @@ NODISCARD enum err record_stage(struct record *r, const struct change *c,
  * wait no longer for others to join. On error *r is half changed: throw it
  * away. */
 NODISCARD enum err record_commit(struct record *r, const char **why);
+
+/* Group 0 has lost its majority, and a survivor founds its next life (T12): the
+ * newest record that is known becomes the first of this generation, whose
+ * counter is higher. Epochs of it are above all that any group has acted on. */
+void record_found_anew(struct record *r, struct generation generation,
+                       uint64_t now_ms);
 
 /* May the ring go from one record to the next that a plan makes of it? REFUSED
  * with sentences appended to `why` (S12, T14):

@@ -2,6 +2,8 @@
  * refused; see record.h. */
 #include "ring/record.h"
 
+#include "ring/rule.h"
+
 static enum err conflict(const char **why, const char *text)
 {
     *why = text;
@@ -16,6 +18,34 @@ static void want(struct record *r, struct member *m, enum member_wanted wanted)
         return;
     m->wanted = wanted;
     m->wanted_since = r->epoch.number + 1;
+}
+
+/* S7, T12: the next life of a partition, of which only its founder knows what
+ * it begins with. Whoever made this of an older one would begin a second. */
+static enum err found_anew(struct record *r, const struct change *c,
+                           const char **why)
+{
+    uint32_t group = c->value;
+    if (group >= r->row_count) {
+        *why = "there is no such partition";
+        return ERR_NOT_FOUND;
+    }
+    struct generation now = record_generation(r, group);
+    if (RULE(T12) && c->generation.counter <= now.counter)
+        return conflict(why, "the partition has been recovered since");
+    if (c->generation.counter - now.counter > GENERATION_SKIP_MAX && RULE(T12))
+        return conflict(why, "that generation is too far ahead");
+    uint32_t at = 0;
+    while (at < r->life_count && r->lives[at].group < group)
+        at++;
+    if (at == r->life_count || r->lives[at].group != group) {
+        r->lives = mem_resize(r->lives, (r->life_count + 1) * sizeof *r->lives);
+        memmove(&r->lives[at + 1], &r->lives[at],
+                (r->life_count - at) * sizeof *r->lives);
+        r->life_count++;
+    }
+    r->lives[at] = (struct record_life){group, c->generation, c->slot};
+    return ERR_OK;
 }
 
 static enum err change_member(struct record *r, const struct change *c,
@@ -43,6 +73,8 @@ static enum err change_member(struct record *r, const struct change *c,
     case CHANGE_ZONE:
         memcpy(m->zone, c->zone, sizeof m->zone);
         break;
+    case CHANGE_RECOVER:
+        return found_anew(r, c, why);
     case CHANGE_COPIES:
     case CHANGE_OUT_AFTER:
     case CHANGE_REPAIR_RATE:
@@ -104,6 +136,8 @@ enum err record_commit(struct record *r, const char **why)
 static bool overrules(const struct change *a, const struct change *b)
 {
     bool are_standings = a->kind <= CHANGE_REMOVE && b->kind <= CHANGE_REMOVE;
+    if (a->kind == CHANGE_RECOVER)
+        return a->kind == b->kind && a->value == b->value;
     return a->slot == b->slot && (a->kind == b->kind || are_standings);
 }
 

@@ -18,6 +18,7 @@ enum tag {
     TAG_ANSWERS = 6,
     TAG_PLAN = 7,
     TAG_REPAIR = 8,
+    TAG_LIVES = 9,
 };
 enum inner_tag {
     TAG_ITEM = 1, /* a member or a key */
@@ -36,13 +37,15 @@ enum inner_tag {
     (2u * TAG_BYTES + KEY_BYTES + 4u + 2u + NODE_NAME_MAX)
 #define ROW_BYTES_MAX (1u + 2u * REPLICATION_MAX)
 #define ANSWER_BYTES  (16u + 1u + 16u)
+#define LIFE_BYTES    (4u + 12u + 2u)
 
-static_assert(4u + 8u * TAG_BYTES + 6u * 4u + SETTINGS_BYTES +
+static_assert(4u + 9u * TAG_BYTES + 6u * 4u + SETTINGS_BYTES +
                       MEMBERS_MAX * MEMBER_BYTES_MAX +
                       KEYS_MAX * KEY_ITEM_BYTES_MAX +
                       GROUPS_MAX * ROW_BYTES_MAX +
                       RECORD_PROPOSALS * ANSWER_BYTES +
-                      CHANGES_MAX * CHANGE_BYTES_MAX <=
+                      CHANGES_MAX * CHANGE_BYTES_MAX + 12u +
+                      PARTITIONS_MAX * LIFE_BYTES <=
                   RECORD_BYTES_MAX,
               "the largest record fits");
 static_assert(MEMBERS_MAX < SLOT_NONE, "no slot looks like none");
@@ -157,6 +160,27 @@ static void put_repair(struct enc *e, const struct record *r)
     enc_tag_end(e, tag);
 }
 
+/* What a record without the tag says: no group was ever founded anew. */
+static bool is_first_life(const struct record *r)
+{
+    return r->life_count == 0 && generation_equal(r->born, r->generation);
+}
+
+static void put_lives(struct enc *e, const struct record *r)
+{
+    if (is_first_life(r))
+        return;
+    size_t tag = enc_tag_begin(e, TAG_LIVES);
+    enc_generation(e, r->born);
+    enc_u32(e, r->life_count);
+    for (uint32_t i = 0; i < r->life_count; i++) {
+        enc_u32(e, r->lives[i].group);
+        enc_generation(e, r->lives[i].generation);
+        enc_u16(e, r->lives[i].founder);
+    }
+    enc_tag_end(e, tag);
+}
+
 static void put_record(struct enc *e, const struct record *r)
 {
     enc_u16(e, RECORD_VERSION);
@@ -176,6 +200,7 @@ static void put_record(struct enc *e, const struct record *r)
     put_answers(e, r);
     put_plan(e, r);
     put_repair(e, r);
+    put_lives(e, r);
 }
 
 void record_encode(const struct record *r, struct buf *out)
@@ -377,13 +402,40 @@ static void get_plan(struct dec *d, struct record *r)
     leave(d, &value);
 }
 
+/* The next tag is this one: what may be absent is looked for by its tag. */
+static bool is_next(const struct dec *d, enum tag tag)
+{
+    struct dec ahead = *d;
+    return dec_left(d) > 0 && dec_u16(&ahead) == tag;
+}
+
 static void get_repair(struct dec *d, struct record *r)
 {
-    if (dec_left(d) == 0)
+    if (!is_next(d, TAG_REPAIR))
         return; /* the default, as record_new has it */
     struct dec value = enter(d, TAG_REPAIR);
     r->repair_rate = dec_u32(&value);
     if (r->repair_rate == REPAIR_RATE)
+        dec_fail(&value);
+    leave(d, &value);
+}
+
+static void get_lives(struct dec *d, struct record *r)
+{
+    r->born = r->generation;
+    if (!is_next(d, TAG_LIVES))
+        return;
+    struct dec value = enter(d, TAG_LIVES);
+    r->born = dec_generation(&value);
+    uint32_t count = get_count(&value, PARTITIONS_MAX);
+    r->lives = mem_alloc(count * sizeof *r->lives);
+    r->life_count = count;
+    for (uint32_t i = 0; i < count && !value.is_bad; i++) {
+        r->lives[i].group = dec_u32(&value);
+        r->lives[i].generation = dec_generation(&value);
+        r->lives[i].founder = dec_u16(&value);
+    }
+    if (!value.is_bad && is_first_life(r))
         dec_fail(&value);
     leave(d, &value);
 }
@@ -415,6 +467,8 @@ enum err record_decode(struct span bytes, struct record **out)
         get_plan(&d, r);
     if (!d.is_bad)
         get_repair(&d, r);
+    if (!d.is_bad)
+        get_lives(&d, r);
     if (!dec_done(&d) || record_fault(r) != NULL) {
         record_free(r);
         return ERR_BAD_REQUEST;
@@ -589,6 +643,26 @@ static const char *plan_fault(const struct record *r)
     return NULL;
 }
 
+static const char *lives_fault(const struct record *r)
+{
+    if (r->life_count > r->partitions)
+        return "more lives than partitions";
+    for (uint32_t i = 0; i < r->life_count; i++) {
+        const struct record_life *life = &r->lives[i];
+        if (life->group == 0 || life->group > r->partitions)
+            return "a life of no partition";
+        if (i > 0 && life->group <= r->lives[i - 1].group)
+            return "lives are not ascending";
+        if (life->founder >= r->member_count)
+            return "a founder that is no member";
+        if (life->generation.counter <= r->born.counter)
+            return "a life that is not a later one";
+        if (life->generation.counter > GENERATIONS_MAX)
+            return "a generation that is out of range";
+    }
+    return NULL;
+}
+
 static const char *settings_fault(const struct record *r)
 {
     struct epoch own = record_epoch(r->generation, r->epoch.number);
@@ -597,6 +671,8 @@ static const char *settings_fault(const struct record *r)
     if (r->epoch.number == 0 || epoch_compare(own, r->epoch) != 0 ||
         epoch_clash(own, r->epoch))
         return "the epoch is not the generation's";
+    if (r->generation.counter > GENERATIONS_MAX)
+        return "a generation that is out of range";
     if (!are_partitions(r->partitions))
         return "Q is not a power of two in range";
     if (r->copies == 0 || r->copies > REPLICATION_MAX)
@@ -625,6 +701,8 @@ const char *record_fault(const struct record *r)
     const char *fault = settings_fault(r);
     if (fault == NULL)
         fault = plan_fault(r);
+    if (fault == NULL)
+        fault = lives_fault(r);
     if (fault != NULL)
         return fault;
     for (uint32_t i = 0; i < r->member_count && fault == NULL; i++)
@@ -725,4 +803,11 @@ void record_dump(const struct record *r, struct buf *text)
                    (int)r->changes[i].kind, (unsigned)r->changes[i].slot,
                    r->changes[i].value,
                    r->changes[i].zone[0] == 0 ? "-" : r->changes[i].zone);
+    for (uint32_t i = 0; i < r->life_count; i++)
+        buf_printf(text,
+                   "group %" PRIu32 " generation %" PRIu32 ".%016" PRIx64
+                   " founded by slot %u\n",
+                   r->lives[i].group, r->lives[i].generation.counter,
+                   r->lives[i].generation.random,
+                   (unsigned)r->lives[i].founder);
 }

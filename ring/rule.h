@@ -18,6 +18,7 @@
     X(S5, "a replica is dropped only as of a commit that knew of it")          \
     X(S6C, "peers remember the highest boot, over restarts; no other speaks")  \
     X(S6D, "a replica that has lost what it acknowledged is replaced")         \
+    X(S7, "a replica of another generation than the record's is at its end")   \
     X(S9A, "no configuration change before an entry of the own term commits")  \
     X(S9B, "one uncommitted configuration change at a time")                   \
     X(S9C, "learners are not counted")                                         \
@@ -62,6 +63,7 @@
     X(T8, "ids hold the ordinal too")                                          \
     X(T6, "who is sent away has left once no group counts on it")              \
     X(T9, "below the window is EXPIRED, never OK")                             \
+    X(T12, "a generation is the next one after the record's")                  \
     X(T13, "an invitation leaves only once the adding entry has committed")    \
     X(T14, "a change needs a live, matched majority of what it makes")         \
     X(T15, "a message of a lower boot is dropped silently")                    \

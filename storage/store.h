@@ -111,6 +111,12 @@ enum store_kind {
                          replica's meta rows. Its other rows stay until swept */
     STORE_QUARANTINE, /* text in bytes: this replica neither applies, leads
                          nor serves (T17). Cut at STORE_QUARANTINE_MAX */
+    STORE_RECOVER,    /* the replica founds another generation (S7): it goes on
+                         as `added` = `index`, above its last, with base =
+                         applied = index, base term `term`, no vote, the one
+                         configuration `config` and `epoch`. Its log must be cut
+                         to its end and applied; of group 0, whose new state is
+                         in the images, what is left of it goes */
     STORE_INSTALLED,  /* the switch (S17): what was installed is a replica, with
                          base = applied = the blob's index and no vote */
     /* B */
@@ -158,7 +164,7 @@ struct store_command {
     uint32_t count;
     struct span bytes;
     bool is_installing;          /* CREATE */
-    const struct config *config; /* BLOB; borrowed */
+    const struct config *config; /* BLOB, RECOVER; borrowed */
     struct slice payload;        /* ROWS, MEND; size 0: none */
     struct row_cursor cursor;    /* ROWS */
 };

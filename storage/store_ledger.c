@@ -287,6 +287,35 @@ static enum err apply_rows(struct store_held *h, const struct store_command *c)
     return ERR_OK;
 }
 
+/* S7, T12: another generation, whose indexes are above all of this one. */
+static enum err apply_recover(struct store_held *h,
+                              const struct store_command *c)
+{
+    struct raft_stored *raft = &h->view.raft;
+    bool is_whole = raft->base_index == raft->last_index &&
+                    raft->applied_index == raft->last_index;
+    bool is_ring = c->group == 0 && c->image_count > 0;
+    if (h->view.is_installing || (!is_whole && !is_ring) ||
+        c->index <= raft->last_index || c->added != c->index ||
+        c->term < raft->hard.term || c->config == NULL ||
+        c->config->index != c->index ||
+        c->generation.counter <= h->view.generation.counter)
+        return ERR_DAMAGED;
+    h->view.generation = c->generation;
+    h->view.added = c->added;
+    h->view.applied_term = c->term;
+    h->view.epoch = c->epoch;
+    if (is_ring)
+        h->view.digest = c->digest;
+    raft->base_index = raft->applied_index = raft->last_index = c->index;
+    raft->base_term = c->term;
+    raft->hard = (struct raft_hard_state){.term = c->term};
+    raft->run_count = 0;
+    raft->config_count = 0;
+    store_ledger_add_config(h, c->config);
+    return ERR_OK;
+}
+
 static enum err apply_installed(struct store_held *h)
 {
     if (!h->view.is_installing || h->view.raft.base_index == 0)
@@ -343,6 +372,8 @@ static enum err apply_to_replica(struct store_ledger *l,
         return apply_blob(h, c);
     case STORE_ROWS:
         return apply_rows(h, c);
+    case STORE_RECOVER:
+        return apply_recover(h, c);
     case STORE_INSTALLED:
         return apply_installed(h);
     case STORE_MEND:
@@ -384,6 +415,7 @@ enum err store_ledger_apply(struct store_ledger *l,
     case STORE_CUT:
     case STORE_BLOB:
     case STORE_ROWS:
+    case STORE_RECOVER:
     case STORE_INSTALLED:
     case STORE_MEND:
         return apply_to_replica(l, c);

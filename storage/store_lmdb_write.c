@@ -503,6 +503,32 @@ static enum err write_mend(struct store_lmdb *s, const struct store_held *h,
                                                                   : ERR_DAMAGED;
 }
 
+/* What is left of the log is group 0's, whose entries have no payload. */
+static enum err write_recover(struct store_lmdb *s, const struct store_held *h,
+                              const struct store_command *c, uint64_t base)
+{
+    uint32_t group = h->view.group, incarnation = h->view.incarnation;
+    struct store_key end = store_key_first(group, incarnation + 1);
+    enum err err = ERR_OK;
+    if (group == 0)
+        err = remove_all(s, STORE_DB_LOG,
+                         store_key_payload(group, incarnation,
+                                           (struct position){base + 1, 0}, 0),
+                         end);
+    if (err == ERR_OK)
+        err = remove_all(s, STORE_DB_META, replica_key(h, STORE_META_RUN, 0),
+                         replica_key(h, STORE_META_CONFIG, c->index));
+    if (err == ERR_OK)
+        err = write_images(s, c);
+    if (err == ERR_OK)
+        err = put_applied(s, h);
+    if (err == ERR_OK)
+        err = put_hard(s, h);
+    if (err == ERR_OK)
+        err = put_config(s, h, c->config);
+    return err == ERR_OK ? put_replica(s, h) : err;
+}
+
 static enum err write_installed(struct store_lmdb *s,
                                 const struct store_held *h)
 {
@@ -564,6 +590,8 @@ static enum err write_rows(struct store_lmdb *s, const struct store_command *c,
         return write_blob(s, h, c);
     case STORE_ROWS:
         return write_moved(s, h, c);
+    case STORE_RECOVER:
+        return write_recover(s, h, c, base);
     case STORE_INSTALLED:
         return write_installed(s, h);
     case STORE_MEND:

@@ -153,7 +153,8 @@ static enum err judge(struct model *m, const struct store_batch *b)
         enum err err = store_ledger_apply(&m->ledger, c);
         if (err != ERR_OK)
             return err;
-        bool has_images = c->kind == STORE_PORTION || c->kind == STORE_BLOB;
+        bool has_images = c->kind == STORE_PORTION || c->kind == STORE_BLOB ||
+                          c->kind == STORE_RECOVER;
         if ((has_images && !is_sound_portion(c)) ||
             (c->kind == STORE_APPEND && !is_sound_item(c->item)) ||
             ((c->kind == STORE_ROWS || c->kind == STORE_MEND) &&
@@ -362,6 +363,11 @@ static bool perform(struct model *m, const struct store_command *c)
     case STORE_BLOB:
         do_portion(h, c);
         h->base = c->config != NULL ? c->index : 0;
+        break;
+    case STORE_RECOVER:
+        do_cut(h, h->base + h->count);
+        do_portion(h, c);
+        h->base = c->index;
         break;
     case STORE_ROWS:
         do_rows(m, h, c);

@@ -509,9 +509,8 @@ static int ask(struct cli *cli, struct eddy *e, const struct plan *p,
                           : cli_failed(cli, e, err, "changing the ring");
 }
 
-/* On a terminal the word must be typed; in scripts --yes says it. */
-static bool is_sure(const struct cli *cli, const struct cmd_plan_options *o,
-                    const char *word, int *code)
+bool cmd_plan_is_sure(const struct cli *cli, const struct cmd_plan_options *o,
+                      const char *word, int *code)
 {
     char line[256] = "";
     if (o->is_sure)
@@ -595,7 +594,7 @@ static int do_now(struct cli *cli, struct eddy *e, struct plan *p,
         if (o->is_dry_run)
             return cli_flush(cli, CLI_DONE);
         (void)fflush(stdout);
-        if (!is_sure(cli, o, typed, &code))
+        if (!cmd_plan_is_sure(cli, o, typed, &code))
             return code;
         err = send(e, p, ACT_NOW, is_forced(p, o), &epoch);
         if (err == EDDY_CONFLICT && (!o->is_sure || tries == TRIES_MAX))
@@ -690,7 +689,8 @@ static int commit(struct cli *cli, struct eddy *e, struct plan *p,
     if (o->is_dry_run)
         return code;
     (void)fflush(stdout);
-    if (cli_is_terminal(stdin) && !is_sure(cli, o, cli->arguments[1], &code))
+    if (cli_is_terminal(stdin) &&
+        !cmd_plan_is_sure(cli, o, cli->arguments[1], &code))
         return code;
     code = ask(cli, e, p, ACT_COMMIT, is_forced(p, o), &epoch);
     if (code != CLI_DONE)

@@ -36,4 +36,9 @@ int cmd_plan_set(struct cli *cli, struct eddy *e,
 uint16_t cmd_plan_member(const struct cli *cli, const struct record *r,
                          const char *word, int *code);
 
+/* On a terminal the word must be typed; in scripts --yes says it. False: it was
+ * not, and *code is set. */
+bool cmd_plan_is_sure(const struct cli *cli, const struct cmd_plan_options *o,
+                      const char *word, int *code);
+
 #endif

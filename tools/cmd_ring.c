@@ -7,6 +7,7 @@
 #include "tools/cmd.h"
 #include "tools/cmd_check.h"
 #include "tools/cmd_plan.h"
+#include "tools/cmd_recover.h"
 #include "tools/cmd_transfers.h"
 #include "tools/cmd_view.h"
 #include "tools/cmd_why.h"
@@ -68,6 +69,18 @@ static const char usage[] =
     "eddy ring commit EPOCH   carries out what is staged, if the ring has not "
     "moved\n"
     "                    since it was shown (else exit 6)\n"
+    "eddy ring recover [ring | PARTITION...]\n"
+    "                    groups whose majority is lost for good go on from "
+    "the\n"
+    "                    survivor that has most; what only the lost nodes had "
+    "is\n"
+    "                    lost, and what they still have is dropped should "
+    "they\n"
+    "                    come back. Nodes that are only cut off go on "
+    "meanwhile:\n"
+    "                    what they acknowledge until they hear of it is lost, "
+    "too.\n"
+    "                    Needs --accept-data-loss (else exit 3)\n"
     "  --dry-run  shows and does nothing\n"
     "  --yes      asks nothing (scripts; commit EPOCH asks on terminals "
     "alone)\n"
@@ -504,6 +517,7 @@ static const struct verb {
     {"remove", 2, 2, NULL, cmd_plan_remove, SURE},
     {"replace", 3, 3, NULL, cmd_plan_replace, SURE},
     {"set", 2, CLI_ARGUMENTS_MAX, NULL, cmd_plan_set, SURE},
+    {"recover", 1, CLI_ARGUMENTS_MAX, NULL, cmd_recover, SURE},
 };
 
 static const struct verb *find_verb(struct cli *cli, int *code)
@@ -516,7 +530,8 @@ static const struct verb *find_verb(struct cli *cli, int *code)
     *code =
         cli_fail(cli, CLI_USAGE, "BAD_REQUEST",
                  "which? eddy ring status, members, table, wait, why, check, "
-                 "plan, commit, drain, remove, replace or set; not '%s'",
+                 "plan, commit, drain, remove, replace, set or "
+                 "recover; not '%s'",
                  name);
     return NULL;
 }

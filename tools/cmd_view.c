@@ -29,7 +29,10 @@ static void take_group(struct cmd_view *v, uint16_t slot,
     if (!g->is_leader || !g->is_ready)
         return;
     struct cmd_view_group *at = &v->groups[g->group];
-    if (at->has_leader && at->g.term >= g->term)
+    bool is_later = g->generation.counter > at->g.generation.counter ||
+                    (g->generation.counter == at->g.generation.counter &&
+                     g->term > at->g.term);
+    if (at->has_leader && !is_later)
         return;
     at->has_leader = true;
     at->leader = slot;
@@ -521,7 +524,8 @@ static void find_groups(const struct cmd_view *v, struct findings *f)
     add(f, "PARTITION_NO_QUORUM", VIEW_ERROR, leaderless, UINT64_MAX,
         "groups without a leader: appends and linearizable reads of their "
         "partitions wait until most of their replicas are up; eddy ring why "
-        "names those that are not");
+        "names those that are not; if they are lost for good: eddy ring "
+        "recover --dry-run");
     add(f, "PARTITION_NO_QUORUM", VIEW_ERROR, too_few, UINT64_MAX,
         "partitions on fewer than %u nodes, which changes need: add nodes "
         "(eddyd join), or wait until those that joined are installed",

@@ -461,6 +461,46 @@ static void ask_change(struct nodes *w, struct line *l)
     buf_free(&changes);
 }
 
+/* recover books by=1, recover ring by=1 [generation=2] [at=1]: an operator who
+ * accepts the loss of data has the group founded anew by that node. */
+static void ask_recovery(struct nodes *w, struct line *l)
+{
+    const char *name = line_next(l);
+    bool is_ring = name != NULL && strcmp(name, "ring") == 0;
+    const struct nodes_name *n = name ? nodes_find_name(w, name) : NULL;
+    size_t by = nodes_read_node(l, line_need_u64(l, "by"));
+    uint32_t counter = (uint32_t)line_u64(l, "generation", 2);
+    size_t to = is_ring ? by : read_target(w, l, 0);
+    if (!is_ring && n == NULL)
+        line_fail(l, "recover: the ring, or a stream");
+    if (to < NODES_MAX && w->machines[to].node == NULL)
+        line_fail(l, "recover: node %zu does not run", to + 1);
+    if (!line_end(l))
+        return;
+    struct nodes_asked a = {0};
+    struct buf changes = {0};
+    label(&a, l);
+    struct generation next = {counter, ((uint64_t)++w->orders << 32) + 1};
+    struct request q = {.op = OP_RECOVER, .generation = next};
+    if (!is_ring) {
+        struct change change = {.kind = CHANGE_RECOVER,
+                                .slot = (uint16_t)by,
+                                .value = n->group,
+                                .generation = next};
+        wire_change_write(&changes, &change);
+        q.op = OP_CHANGE;
+        q.change = (struct change_request){.act = ACT_NOW,
+                                           .is_forced = true,
+                                           .count = 1,
+                                           .changes = span_buf(&changes)};
+        q.change.proposal.bytes[0] = (uint8_t)w->orders;
+        if (to < NODES_MAX)
+            q.epoch = node_record(w->machines[to].node)->epoch;
+    }
+    ask(w, to, &a, &q, (struct span){0}, false);
+    buf_free(&changes);
+}
+
 bool nodes_ask(struct nodes *w, struct line *l)
 {
     static const struct {
@@ -471,7 +511,7 @@ bool nodes_ask(struct nodes *w, struct line *l)
         {"append", ask_append},   {"order", ask_change},
         {"read", ask_question},   {"end", ask_question},
         {"find", ask_question},   {"check", ask_check},
-        {"transfers", ask_check},
+        {"transfers", ask_check}, {"recover", ask_recovery},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         if (strcmp(l->verb, verbs[i].verb) == 0) {

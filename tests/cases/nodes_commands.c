@@ -366,7 +366,9 @@ static void print_replica(const struct nodes *w, size_t node, uint32_t group,
     } else if (r == NULL) {
         buf_printf(out, "no replica\n");
     } else {
-        buf_printf(out, "%s", roles[raft_role(r)]);
+        buf_printf(out, "%s",
+                   raft_has_ended(r) ? "is of a former life"
+                                     : roles[raft_role(r)]);
         print_members(w, raft_config(r), out);
         buf_printf(out, "\n");
     }
@@ -428,8 +430,11 @@ static void run_ring(struct nodes *w, struct line *l)
         if (n == NULL)
             continue;
         const struct record *r = node_record(n);
-        buf_printf(w->out, "node %zu: record %llu:", i + 1,
+        buf_printf(w->out, "node %zu: record %llu", i + 1,
                    (unsigned long long)r->epoch.number);
+        if (r->generation.counter > 1)
+            buf_printf(w->out, " of generation %u", r->generation.counter);
+        buf_printf(w->out, ":");
         for (uint32_t k = 0; k < r->member_count; k++) {
             buf_printf(w->out, "%s %s ", k > 0 ? ";" : "", r->members[k].name);
             print_standing(&r->members[k], w->out);

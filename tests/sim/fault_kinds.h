@@ -128,6 +128,7 @@
     X(ROLL_BACK_LOG, 400, "folders that go back within one boot")              \
     X(ROLL_BACK_BOOT, 250, "folders that go back to a former boot")            \
     X(CLONE, 250, "copies of folders that run beside them")                    \
+    X(RECOVER, 60, "histories whose groups are founded anew in the end")       \
     X(HALT, 40, "more lost than is borne: only wrong bytes are a failure")
 
 #define FAULT_KINDS(X)                                                         \

@@ -7,6 +7,7 @@
 #include "tests/sim/core.h"
 #include "tests/sim/orders.h"
 #include "tests/sim/raw.h"
+#include "tests/sim/recovery.h"
 #include "tests/sim/user.h"
 #include "tests/sim/watch.h"
 
@@ -411,6 +412,10 @@ void final_run(struct world *w)
     struct calm calm;
     core_begin(w);
     world_trace(w, "all is HEALED");
+    if (w->plan.has[FAULT_RECOVER]) {
+        recovery_run(w);
+        return;
+    }
     uint64_t healed_us = w->now_us;
     if (w->is_halted || core_is_beyond(w) || !runs(w)) {
         run_halted(w);

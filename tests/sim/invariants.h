@@ -53,6 +53,7 @@
     X(S4, SIM_SAFETY, "a leader's followers have what it believes")            \
     X(S6C, SIM_LIVENESS, "an old copy of a folder is told, and ends")          \
     X(S6D, SIM_SAFETY, "a leader finds out that a follower has lost its log")  \
+    X(S7, SIM_SAFETY, "nobody leads another life than the record's")           \
     X(S9A, SIM_SAFETY, "no change before an entry of the term commits")        \
     X(S9B, SIM_SAFETY, "one change of members at a time")                      \
     X(S9D, SIM_SAFETY, "the configuration in force is the log's newest")       \
@@ -65,6 +66,7 @@
     X(S26, SIM_SAFETY, "times never go back within a stream")                  \
     X(T3, SIM_SAFETY, "commands are committed with enough voters")             \
     X(T6, SIM_SAFETY, "no group counts on who is told to have left")           \
+    X(T12, SIM_SAFETY, "a generation has one founder, named before")           \
     X(T13, SIM_SAFETY, "who is invited is in a committed configuration")       \
     X(T14, SIM_SAFETY, "a change has a live, matched majority")                \
     X(T15C, SIM_SAFETY, "who is judged lost has lost what it acknowledged")    \

@@ -68,7 +68,7 @@ static const char *too_little(const struct totals *t)
     if (kinds_injected(t) < KINDS_MIN)
         return "kinds of faults";
     /* It may have left nobody to crash, and nobody to answer. */
-    if (t->faults[FAULT_HALT] > 0)
+    if (t->faults[FAULT_HALT] + t->faults[FAULT_RECOVER] > 0)
         return NULL;
     if (t->crashes < CRASHES_MIN)
         return "crashes";

@@ -36,6 +36,7 @@ void watch_free(struct watch *a)
         mem_free(gw->leads);
         mem_free(gw->votes);
         mem_free(gw->configs);
+        mem_free(gw->digests);
         if (gw->reference != NULL)
             streams_free(gw->reference);
         for (uint32_t i = 0; i < HOSTS_MAX; i++)
@@ -234,6 +235,10 @@ static void check_pin(struct watch *a, struct host *h, uint32_t group,
 static bool look_at(struct watch *a, struct host *h, uint32_t group,
                     const struct raft *r)
 {
+    if (a->groups[group].is_anew || raft_has_ended(r)) {
+        watch_anew_look(a, h, group, r);
+        return false;
+    }
     struct claim *was = &a->hosts[h->index].claims[group];
     struct claim is = {.added = a->hosts[h->index].disks[group].added,
                        .role = raft_role(r),
@@ -285,14 +290,21 @@ static bool look_at(struct watch *a, struct host *h, uint32_t group,
     return has_begun;
 }
 
+static bool is_epoch(struct epoch a, struct epoch b)
+{
+    return a.counter == b.counter && a.tag == b.tag && a.number == b.number;
+}
+
 static void look_at_record(struct watch *a, struct host *h)
 {
     const struct record *r = node_record(h->node);
-    if (r->epoch.number == h->last_epoch)
+    struct epoch *last = &a->hosts[h->index].epoch;
+    if (is_epoch(r->epoch, *last))
         return;
-    MUST_HOLD(a->w, I11, r->epoch.number > h->last_epoch,
+    MUST_HOLD(a->w, I11, epoch_compare(r->epoch, *last) > 0,
               "n%u's ring record goes back from epoch %llu to %llu",
-              h->index + 1, ull(h->last_epoch), ull(r->epoch.number));
+              h->index + 1, ull(last->number), ull(r->epoch.number));
+    *last = r->epoch;
     h->last_epoch = r->epoch.number;
     struct record *bare = record_copy(r);
     struct buf bytes = {0};
@@ -302,7 +314,7 @@ static void look_at_record(struct watch *a, struct host *h)
     record_free(bare);
     buf_free(&bytes);
     for (size_t i = 0; i < a->epoch_count; i++) {
-        if (a->epochs[i].number != r->epoch.number)
+        if (!is_epoch(a->epochs[i].epoch, r->epoch))
             continue;
         MUST_HOLD(a->w, I4, a->epochs[i].hash == hash,
                   "n%u has another ring record %llu", h->index + 1,
@@ -313,7 +325,7 @@ static void look_at_record(struct watch *a, struct host *h)
     record_free(a->record);
     a->record = record_copy(r);
     a->epochs = mem_resize(a->epochs, (a->epoch_count + 1) * sizeof *a->epochs);
-    a->epochs[a->epoch_count++] = (struct epoch_seen){r->epoch.number, hash};
+    a->epochs[a->epoch_count++] = (struct epoch_seen){r->epoch, hash};
     for (uint32_t i = 0; i < r->member_count; i++)
         if (r->members[i].seen_since_ms == r->changed_ms)
             a->w->totals.outs += r->members[i].seen == SEEN_OUT;
@@ -372,6 +384,7 @@ void watch_started(struct watch *a, struct host *h)
     hw->news_count = 0;
     hw->all_at_us = 0;
     h->last_epoch = 0;
+    hw->epoch = (struct epoch){0};
     MUST_HOLD(a->w, I15, h->boot > hw->newest_boot,
               "n%u starts with boot %llu again", h->index + 1, ull(h->boot));
     hw->newest_boot = h->boot;

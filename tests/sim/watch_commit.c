@@ -296,5 +296,6 @@ bool watch_has_quorum(const struct watch *a, uint32_t group, uint32_t hosts)
 bool watch_counts_on(const struct watch *a, uint32_t group,
                      const struct host *h)
 {
-    return config_find_node(&a->groups[group].config, h->id) != NULL;
+    return !a->groups[group].is_anew &&
+           config_find_node(&a->groups[group].config, h->id) != NULL;
 }

@@ -165,6 +165,7 @@ static void created(struct watch *a, struct host *h,
     d->incarnation = c->incarnation;
     d->added = d->added_most = c->added;
     d->is_installing = c->is_installing;
+    d->generation = c->generation;
     d->base = 0;
     d->hard = (struct raft_hard_state){0};
     d->count = 0;
@@ -294,6 +295,15 @@ static void installed(struct watch *a, struct host *h, uint32_t group)
     a->w->totals.installs++;
 }
 
+/* S7: what is installed for a life that is over is nobody's last copy: no log,
+ * and not all of the state. It needs no proof to go. */
+static bool is_half_of_former(const struct watch *a, const struct disk *d,
+                              uint32_t group)
+{
+    return d->is_installing && record_generation(a->record, group).counter >
+                                   max_u64(d->generation.counter, 1);
+}
+
 /* S5, T13: as of a committed entry not below its own, this very pair is no
  * member any more. Ids are never given again, so the newest configuration
  * tells. */
@@ -303,7 +313,9 @@ static void dropped(struct watch *a, struct host *h, uint32_t group)
     const struct config *c = &a->groups[group].config;
     struct replica r = {h->id, d->added};
     MUST_HOLD(a->w, I16,
-              d->is_there && c->index >= d->added && config_find(c, r) == NULL,
+              d->is_there &&
+                  (is_half_of_former(a, d, group) ||
+                   (c->index >= d->added && config_find(c, r) == NULL)),
               "n%u drops replica %llu of group %u, which no committed "
               "configuration (the newest is %llu) has removed",
               h->index + 1, ull(d->added), group, ull(c->index));
@@ -342,6 +354,8 @@ static void swept(struct watch *a, struct host *h,
 static void stored(struct watch *a, struct host *h,
                    const struct store_command *c)
 {
+    if (watch_anew_stored(a, h, c))
+        return;
     switch (c->kind) {
     case STORE_CREATE:
         created(a, h, c);
@@ -382,6 +396,7 @@ static void stored(struct watch *a, struct host *h,
         return;
     case STORE_BOOT:
     case STORE_RECORD:
+    case STORE_RECOVER: /* watch_anew.c */
     case STORE_ROWS:
         return;
     case STORE_MEND:

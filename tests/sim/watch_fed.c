@@ -88,7 +88,8 @@ void watch_feeds(struct watch *a, struct host *h, struct span message)
         return;
     wire_frame_begin(&it, &in);
     while (wire_frame_next(&it, &f)) {
-        if (f.group.group >= a->w->plan.groups)
+        if (f.group.group >= a->w->plan.groups ||
+            a->groups[f.group.group].is_anew)
             continue;
         if (f.kind == FRAME_INVITE_REPLY)
             note_accepted(a, h, &f, in.header.from);

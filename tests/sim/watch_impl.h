@@ -7,6 +7,7 @@
  *   watch_fed.c     what comes in and must not be heeded
  *   watch_commit.c  what is committed and applied, by whom, on what grounds
  *   watch_image.c   folders that go back, and what may be lost
+ *   watch_anew.c    groups that were founded anew, of which less is promised
  *   watch_view.c    gossip: who thinks whom alive */
 #ifndef TESTS_SIM_WATCH_IMPL_H
 #define TESTS_SIM_WATCH_IMPL_H
@@ -47,7 +48,17 @@ struct config_seen {
     uint64_t index, term;
 };
 
+/* What some replica has made of a group in its present life, by index. */
+struct anew_digest {
+    uint64_t index;
+    struct hash128 digest;
+};
+
 struct group_watch {
+    bool is_anew; /* founded anew: watch_anew.c alone looks at it */
+    struct generation life;
+    struct anew_digest *digests;
+    size_t digest_count;
     struct config_seen *configs;
     size_t config_count;
     struct slot *slots; /* by index */
@@ -67,8 +78,9 @@ struct group_watch {
 /* A replica's log and hard state as they are on its disk. */
 struct disk {
     bool is_there;
-    bool is_installing; /* and no replica yet */
-    uint64_t base;      /* the last entry that is cut */
+    bool is_installing;           /* and no replica yet */
+    uint64_t base;                /* the last entry that is cut */
+    struct generation generation; /* counter 0: the first */
     uint32_t incarnation;
     uint64_t added;
     uint64_t added_most; /* of all that there ever was here */
@@ -108,6 +120,7 @@ struct former {
 };
 
 struct host_watch {
+    struct epoch epoch; /* of its record */
     uint64_t all_at_us; /* when to look at all groups, turn or not */
     struct disk disks[PLAN_GROUPS_MAX];
     struct former formers[PLAN_GROUPS_MAX];
@@ -132,7 +145,7 @@ struct doings {
 };
 
 struct epoch_seen {
-    uint64_t number;
+    struct epoch epoch;
     uint64_t hash;
 };
 
@@ -226,6 +239,16 @@ void watch_change_record(struct watch *a, const struct record *before,
 
 /* The row that a host keeps of its peers' boots is this now. */
 void watch_boots(struct watch *a, const struct host *h, struct span row);
+
+/* ---- watch_anew.c ------------------------------------------------------ */
+
+/* A command of a group that was founded anew, or founds it. True: there is no
+ * more to it. */
+bool watch_anew_stored(struct watch *a, struct host *h,
+                       const struct store_command *c);
+/* A replica of such a group, after a turn. */
+void watch_anew_look(struct watch *a, struct host *h, uint32_t group,
+                     const struct raft *r);
 
 /* ---- watch_view.c ------------------------------------------------------ */
 

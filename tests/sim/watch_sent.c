@@ -113,6 +113,9 @@ static bool frame_left(struct watch *a, struct host *h, const struct host *to,
                        const struct frame *f, enum aim aim)
 {
     struct replica self = {h->id, f->group.from_replica};
+    bool is_of_group = f->kind < FRAME_SWIM;
+    if (is_of_group && a->groups[f->group.group].is_anew)
+        return false; /* watch_anew.c */
     if (f->kind == FRAME_INVITE)
         invited(a, h, to, f);
     if (f->kind > FRAME_RAFT_LAST || f->kind < FRAME_RAFT_FIRST)

@@ -163,6 +163,35 @@ static struct buf make_change_request(void)
     return message;
 }
 
+/* What begins when an operator recovers what was lost. */
+static const struct generation golden_generation = {2, 0xe0e1e2e3e4e5e6e7};
+
+static struct buf make_recover_request(void)
+{
+    struct request r = {.op = OP_RECOVER, .generation = golden_generation};
+    return golden_request(&r, span_str(""));
+}
+
+static struct buf make_recover_change_request(void)
+{
+    struct buf list = {0};
+    struct change recover = {.kind = CHANGE_RECOVER,
+                             .slot = 2,
+                             .value = 5,
+                             .generation = golden_generation};
+    wire_change_write(&list, &recover);
+    struct request r = {.op = OP_CHANGE,
+                        .epoch = golden_epoch,
+                        .change = {.act = ACT_NOW,
+                                   .proposal = golden_id(0x70),
+                                   .is_forced = true,
+                                   .count = 1,
+                                   .changes = span_buf(&list)}};
+    struct buf message = golden_request(&r, span_str(""));
+    buf_free(&list);
+    return message;
+}
+
 static struct buf make_change_response(void)
 {
     struct response r = {.op = OP_CHANGE, .err = ERR_OK, .epoch = golden_epoch};
@@ -376,7 +405,9 @@ static struct status_group status_group_a(void)
                              .replica_count = 2,
                              .streams = 1,
                              .bytes = 1000,
-                             .reason = span_str("needs 1 more node")};
+                             .reason = span_str("needs 1 more node"),
+                             .generation = golden_generation,
+                             .last_term = 3};
     g.replicas[0] = (struct status_replica){golden_id(0x10), 1, true, true, 91};
     g.replicas[1] =
         (struct status_replica){golden_id(0x20), 8, false, true, 60};
@@ -693,6 +724,8 @@ const struct golden golden_all[GOLDEN_COUNT] = {
     {"join-request", make_join_request},
     {"change-request", make_change_request},
     {"change-response", make_change_response},
+    {"recover-request", make_recover_request},
+    {"recover-change-request", make_recover_change_request},
     {"create-request", make_create_request},
     {"open-producer-request", make_open_producer_request},
     {"append-request", make_append_request},

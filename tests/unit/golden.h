@@ -13,7 +13,7 @@ struct golden {
     const char *name; /* of the vector */
     struct buf (*build)(void);
 };
-#define GOLDEN_COUNT 24u
+#define GOLDEN_COUNT 26u
 extern const struct golden golden_all[GOLDEN_COUNT];
 /* Fails the test if there is none of that name. */
 struct buf golden_build(const char *name);

@@ -339,6 +339,48 @@ static void votes_of_learners_are_not_counted(void **state)
     assert_int_equal(raft_role(machine(0)), RAFT_CANDIDATE);
 }
 
+static void replica_that_has_ended_is_silent_for_ever(void **state)
+{
+    (void)state;
+    rig_init(&g, 3, 0);
+    rig_start_all(&g);
+    rig_run(&g, 2 * RIG_T);
+    size_t leader = rig_leader(&g);
+    uint64_t index = rig_propose(&g, leader);
+    rig_settle(&g);
+    for (size_t i = 0; i < 3; i++) {
+        raft_end(machine(i), false, g.now);
+        raft_check(machine(i));
+    }
+    uint64_t term = raft_term(machine(leader));
+    rig_run(&g, 20 * RIG_T);
+    for (size_t i = 0; i < 3; i++) {
+        rig_clear(&g, i);
+        rig_recv(&g, i,
+                 vote_request(RAFT_VOTE, (i + 1) % 3, i, term + 9, 9, 9));
+        rig_sync(&g, i);
+        assert_int_equal(raft_role(machine(i)), RAFT_FOLLOWER);
+        assert_int_equal(raft_term(machine(i)), term);
+        assert_null(rig_sent(&g, i, RAFT_VOTE_REPLY, (i + 1) % 3));
+        assert_int_equal(raft_commit(machine(i)), index);
+    }
+    assert_int_equal(rig_propose(&g, leader), 0);
+}
+
+static void founder_takes_all_of_its_log_for_committed(void **state)
+{
+    (void)state;
+    static const uint64_t terms[] = {1, 1, 2, 2};
+    rig_init(&g, 3, 0);
+    rig_log(&g, 0, terms, 4);
+    rig_start(&g, 0);
+    assert_true(raft_commit(machine(0)) < 4);
+    raft_end(machine(0), true, g.now);
+    raft_check(machine(0));
+    assert_int_equal(raft_commit(machine(0)), 4);
+    assert_int_equal(raft_applicable(machine(0)), 4);
+}
+
 static void stalled_disk_does_not_stand(void **state)
 {
     (void)state;
@@ -728,6 +770,8 @@ int main(void)
         CASE(replica_stuck_at_a_higher_term_is_freed),
         CASE(learner_votes_but_does_not_stand),
         CASE(votes_of_learners_are_not_counted),
+        CASE(replica_that_has_ended_is_silent_for_ever),
+        CASE(founder_takes_all_of_its_log_for_committed),
         CASE(stalled_disk_does_not_stand),
         CASE(message_of_another_pair_is_dropped),
         CASE(senseless_append_is_dropped),

@@ -196,15 +196,37 @@ static void change_who_has_left(struct record *r)
     r->members[3].wanted = WANTED_IN;
 }
 
+static void change_birth(struct record *r)
+{
+    r->born.random++;
+}
+static void set_life(struct record *r, uint32_t counter)
+{
+    struct record_life life = {3, {counter, 9}, 0};
+    mem_free(r->lives);
+    r->lives = mem_copy(&life, sizeof life);
+    r->life_count = 1;
+}
+static void skip_a_life(struct record *r)
+{
+    set_life(r, r->born.counter + GENERATION_SKIP_MAX + 1);
+}
+
 static void what_is_no_successor_is_a_conflict(void **state)
 {
     (void)state;
     static void (*const changes[])(struct record * r) = {
-        change_cluster,          change_generation,
-        change_history,          change_epoch,
-        change_partitions,       change_key,
-        change_order_of_members, change_member_count,
+        change_cluster,
+        change_generation,
+        change_history,
+        change_epoch,
+        change_partitions,
+        change_key,
+        change_order_of_members,
+        change_member_count,
         change_who_has_left,
+        change_birth,
+        skip_a_life,
     };
     struct record *now = rings_begin(5, 16);
     now->members[3].wanted = WANTED_LEFT;

@@ -386,6 +386,94 @@ static void several_refusals_are_several_sentences(void **state)
     assert_non_null(strstr(why, "would have no majority"));
 }
 
+/* ---- partitions that are founded anew ---------------------------------- */
+
+static struct change recover(uint32_t group, uint16_t slot, uint32_t counter)
+{
+    return (struct change){.kind = CHANGE_RECOVER,
+                           .slot = slot,
+                           .value = group,
+                           .generation = {counter, 70 + slot}};
+}
+
+static void who_founds_a_partition_anew_is_in_the_record(void **state)
+{
+    (void)state;
+    struct record *r = ring_of(3);
+    uint32_t born = r->born.counter;
+    must_change(r, recover(5, 1, born + 1));
+    must_change(r, recover(2, 2, born + 1));
+    assert_null(record_fault(r));
+    assert_int_equal(record_generation(r, 5).counter, born + 1);
+    assert_int_equal(record_generation(r, 5).random, 71);
+    assert_int_equal(record_founder(r, 5), 1);
+    assert_int_equal(record_founder(r, 2), 2);
+    assert_true(generation_equal(record_generation(r, 3), r->born));
+    assert_int_equal(record_founder(r, 3), SLOT_NONE);
+    assert_true(generation_equal(record_generation(r, 0), r->generation));
+    record_free(r);
+}
+
+static void a_partition_is_founded_anew_once_a_generation(void **state)
+{
+    (void)state;
+    struct record *r = ring_of(3);
+    const char *why = "";
+    uint32_t born = r->born.counter;
+    must_change(r, recover(5, 1, born + 1));
+    struct change again = recover(5, 2, born + 1);
+    assert_int_equal(record_change(r, &again, &why), ERR_CONFLICT);
+    assert_int_equal(record_founder(r, 5), 1);
+    struct change beyond = recover(5, 2, born + 2 + GENERATION_SKIP_MAX);
+    assert_int_equal(record_change(r, &beyond, &why), ERR_CONFLICT);
+    struct change nobody = recover(17, 2, born + 1);
+    assert_int_equal(record_change(r, &nobody, &why), ERR_NOT_FOUND);
+    must_change(r, recover(5, 2, born + 2));
+    assert_int_equal(record_founder(r, 5), 2);
+    assert_int_equal(r->life_count, 1);
+    struct change before = recover(5, 1, born + 1);
+    assert_int_equal(record_change(r, &before, &why), ERR_CONFLICT);
+    /* A copy was told of whose generation the record has forgotten. */
+    must_change(r, recover(5, 0, born + 2 + GENERATION_SKIP_MAX));
+    assert_int_equal(record_founder(r, 5), 0);
+    record_free(r);
+}
+
+static void recoveries_of_two_partitions_stand_in_one_plan(void **state)
+{
+    (void)state;
+    struct record *r = ring_of(3);
+    const char *why = "";
+    struct change a = recover(5, 1, r->born.counter + 1);
+    struct change b = recover(6, 1, r->born.counter + 1);
+    struct change later = recover(5, 2, r->born.counter + 1);
+    assert_int_equal(record_stage(r, &a, &why), ERR_OK);
+    assert_int_equal(record_stage(r, &b, &why), ERR_OK);
+    assert_int_equal(record_stage(r, &later, &why), ERR_OK);
+    assert_int_equal(r->change_count, 2);
+    assert_int_equal(record_commit(r, &why), ERR_OK);
+    assert_int_equal(record_founder(r, 5), 2);
+    assert_int_equal(record_founder(r, 6), 1);
+    record_free(r);
+}
+
+static void a_ring_that_is_founded_anew_is_above_all_that_was(void **state)
+{
+    (void)state;
+    struct record *r = ring_of(3);
+    struct epoch before = r->epoch;
+    struct generation born = r->born;
+    struct generation next = {r->generation.counter + 1, 5};
+    record_found_anew(r, next, T0 + 7);
+    assert_null(record_fault(r));
+    assert_true(epoch_compare(r->epoch, before) > 0);
+    before.number += 1000;
+    assert_true(epoch_compare(r->epoch, before) > 0);
+    /* The partitions go on as they were. */
+    assert_true(generation_equal(record_generation(r, 4), born));
+    record_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +494,10 @@ int main(void)
         cmocka_unit_test(a_drain_needs_as_many_nodes_as_copies),
         cmocka_unit_test(a_drain_must_not_leave_rows_to_the_dead),
         cmocka_unit_test(N_goes_down_by_one_and_not_below_two),
+        cmocka_unit_test(who_founds_a_partition_anew_is_in_the_record),
+        cmocka_unit_test(a_partition_is_founded_anew_once_a_generation),
+        cmocka_unit_test(recoveries_of_two_partitions_stand_in_one_plan),
+        cmocka_unit_test(a_ring_that_is_founded_anew_is_above_all_that_was),
     };
     return cmocka_run_group_tests_name("record_change", tests, NULL, NULL) != 0;
 }

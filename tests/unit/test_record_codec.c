@@ -51,7 +51,10 @@ static const char golden[] =
     "06002500000001000000d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0070200000004"
     "0302010100000000000000"
     /* PLAN: drain slot 0 */
-    "07000d00000001000000010000000000000000";
+    "07000d00000001000000010000000000000000"
+    /* LIVES: slot 0 founded group 3 anew */
+    "090022000000020000000807060504030201010000000300000003000000181716"
+    "15141312110000";
 
 static struct record *golden_record(void)
 {
@@ -68,6 +71,9 @@ static struct record *golden_record(void)
     r->answers[r->answer_count++] =
         (struct proposal_answer){rings_id(0xd0), ERR_CONFLICT, r->epoch};
     r->changes[r->change_count++] = (struct change){.kind = CHANGE_DRAIN};
+    struct record_life life = {3, {3, 0x1112131415161718}, 0};
+    r->lives = mem_copy(&life, sizeof life);
+    r->life_count = 1;
     return r;
 }
 
@@ -95,6 +101,7 @@ static void a_repair_rate_is_written_if_it_is_not_the_default(void **state)
     struct record *r = golden_record();
     struct record *back;
     struct buf without = {0}, with = {0};
+    r->life_count = 0;
     record_encode(r, &without);
     r->repair_rate = REPAIR_RATE_MIN;
     record_encode(r, &with);
@@ -116,6 +123,45 @@ static void a_repair_rate_is_written_if_it_is_not_the_default(void **state)
     record_free(r);
     buf_free(&without);
     buf_free(&with);
+}
+
+/* Records written before there were recoveries have not its tag, with a rate
+ * of repairs or without; and the default has one encoding. */
+static void lives_are_written_if_a_group_was_founded_anew(void **state)
+{
+    (void)state;
+    static const uint8_t none[] = {9, 0, 16, 0, 0, 0, 2, 0, 0, 0, 8,
+                                   7, 6, 5,  4, 3, 2, 1, 0, 0, 0, 0};
+    static const uint32_t rates[] = {REPAIR_RATE, REPAIR_RATE_MIN};
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        struct record *r = golden_record();
+        struct record *back;
+        struct buf bytes = {0};
+        r->repair_rate = rates[i];
+        record_encode(r, &bytes);
+        assert_int_equal(decode_exactly(span_buf(&bytes), &back), ERR_OK);
+        assert_int_equal(back->life_count, 1);
+        assert_int_equal(back->repair_rate, rates[i]);
+        record_free(back);
+        size_t size = bytes.size - sizeof none - 18;
+        r->life_count = 0;
+        record_encode(r, &bytes);
+        assert_int_equal(bytes.size, size);
+        assert_int_equal(decode_exactly(span_buf(&bytes), &back), ERR_OK);
+        assert_int_equal(back->life_count, 0);
+        assert_true(generation_equal(back->born, r->generation));
+        record_free(back);
+        buf_append(&bytes, none, sizeof none);
+        assert_int_equal(decode_exactly(span_buf(&bytes), &back),
+                         ERR_BAD_REQUEST);
+        bytes.data[bytes.size - sizeof none + 6] = 1; /* born before it */
+        assert_int_equal(decode_exactly(span_buf(&bytes), &back), ERR_OK);
+        assert_int_equal(back->born.counter, 1);
+        assert_decoded_well(span_buf(&bytes), back);
+        record_free(back);
+        record_free(r);
+        buf_free(&bytes);
+    }
 }
 
 static void what_was_encoded_is_decoded(void **state)
@@ -461,6 +507,46 @@ static void break_client_key(struct record *r)
     memset(r->keys[0].public_key, 0, KEY_BYTES);
 }
 
+static void set_lives(struct record *r, uint32_t first, uint32_t second)
+{
+    r->lives = mem_alloc(2 * sizeof *r->lives);
+    r->lives[0] = (struct record_life){first, {9, 1}, 0};
+    r->lives[1] = (struct record_life){second, {9, 2}, 1};
+    r->life_count = 2;
+}
+static void break_life_of_the_ring(struct record *r)
+{
+    set_lives(r, 0, 1);
+}
+static void break_life_of_nobody(struct record *r)
+{
+    set_lives(r, 1, 17);
+}
+static void break_order_of_lives(struct record *r)
+{
+    set_lives(r, 2, 2);
+}
+static void break_founder(struct record *r)
+{
+    set_lives(r, 1, 2);
+    r->lives[1].founder = 3;
+}
+static void break_life_before_birth(struct record *r)
+{
+    set_lives(r, 1, 16);
+    r->lives[1].generation.counter = r->born.counter;
+}
+static void break_life_beyond_all(struct record *r)
+{
+    set_lives(r, 1, 16);
+    r->lives[1].generation.counter = GENERATIONS_MAX + 1;
+}
+static void break_generation(struct record *r)
+{
+    r->generation.counter = GENERATIONS_MAX + 1;
+    r->epoch = record_epoch(r->generation, r->epoch.number);
+}
+
 static const struct {
     void (*breaks)(struct record *r);
     const char *fault;
@@ -494,6 +580,13 @@ static const struct {
     {break_rights, "a key's rights are none"},
     {break_no_rights, "a key's rights are none"},
     {break_client_key, "a client's key is zero"},
+    {break_life_of_the_ring, "a life of no partition"},
+    {break_life_of_nobody, "a life of no partition"},
+    {break_order_of_lives, "lives are not ascending"},
+    {break_founder, "a founder that is no member"},
+    {break_life_before_birth, "a life that is not a later one"},
+    {break_life_beyond_all, "a generation that is out of range"},
+    {break_generation, "a generation that is out of range"},
 };
 
 static void each_fault_is_named(void **state)
@@ -574,6 +667,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_record_has_its_golden_bytes),
         cmocka_unit_test(a_repair_rate_is_written_if_it_is_not_the_default),
+        cmocka_unit_test(lives_are_written_if_a_group_was_founded_anew),
         cmocka_unit_test(what_was_encoded_is_decoded),
         cmocka_unit_test(the_largest_record_comes_back),
         cmocka_unit_test(a_truncated_record_is_refused_at_each_length),

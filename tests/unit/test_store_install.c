@@ -562,6 +562,106 @@ static void bytes_that_changed_on_the_way_are_seen(void **state)
     store_rows_free(&out);
 }
 
+/* The rows of the state are those that a blob has taken before. */
+static void assert_same_state(struct rig *r)
+{
+    struct buf before = r->blob.images;
+    r->blob.images = (struct buf){0};
+    read_blob(r);
+    assert_true(span_equal(span_buf(&before), span_buf(&r->blob.images)));
+    buf_free(&before);
+}
+
+/* ---- another generation ------------------------------------------------- */
+
+#define ANEW ((uint64_t)1 << 33)
+
+static enum err found_anew(struct rig *r, uint32_t counter, uint64_t index,
+                           uint64_t term)
+{
+    struct config config = {.index = index, .count = 1};
+    config.members[0] = (struct config_member){
+        .replica = {rig_founding(RIG_PARTITIONS).folder.node, index},
+        .is_voter = true};
+    struct store_command c = of(r, STORE_RECOVER, SOURCE);
+    c.generation = (struct generation){counter, 77};
+    c.added = index;
+    c.index = index;
+    c.term = term;
+    c.config = &config;
+    c.epoch = (struct epoch){4, 5, 6};
+    return commit(r, c);
+}
+
+static void a_founder_goes_on_far_above_its_log(void **state)
+{
+    struct rig *r = *state;
+    fill(r);
+    store_to(r, 8);
+    assert_int_equal(cut_at(r, 8), ERR_OK);
+    read_blob(r);
+    assert_int_equal(found_anew(r, 9, ANEW, 3), ERR_OK);
+    assert_true(load_says(
+        r, "replica 1.1 9:77 added 8589934592 term 3 vote "
+           "00000000000000000000000000000000:0 base 8589934592/3 last "
+           "8589934592 applied 8589934592/3 epoch 4.6 digest "));
+    assert_true(load_says(r, " config 8589934592 of 1\n"));
+    assert_same_state(r);
+    /* The next entry of its log. */
+    struct store_command c = of(r, STORE_APPEND, SOURCE);
+    struct item *item = rig_noop(&r->pool, ANEW + 1, 4);
+    c.item = item;
+    assert_int_equal(commit(r, c), ERR_OK);
+    assert_true(load_says(r, " last 8589934593 "));
+    item_unref(&r->pool, item);
+}
+
+static void a_founder_has_applied_and_cut_all(void **state)
+{
+    struct rig *r = *state;
+    fill(r);
+    assert_int_equal(found_anew(r, 9, ANEW, 3), ERR_DAMAGED);
+    store_to(r, 8);
+    assert_int_equal(found_anew(r, 9, ANEW, 3), ERR_DAMAGED);
+    assert_int_equal(cut_at(r, 7), ERR_OK);
+    assert_int_equal(found_anew(r, 9, ANEW, 3), ERR_DAMAGED);
+    assert_int_equal(cut_at(r, 8), ERR_OK);
+    /* Nor into the past. */
+    assert_int_equal(found_anew(r, 7, ANEW, 3), ERR_DAMAGED);
+    assert_int_equal(found_anew(r, 9, 8, 3), ERR_DAMAGED);
+    assert_int_equal(found_anew(r, 9, ANEW, 0), ERR_DAMAGED);
+    assert_int_equal(found_anew(r, 9, ANEW, 1), ERR_OK);
+}
+
+/* Of group 0: its one row is another, and what was not applied is gone. */
+static void the_ring_is_founded_anew_with_another_record(void **state)
+{
+    struct rig *r = *state;
+    struct item *item = rig_noop(&r->pool, 2, 1);
+    struct store_command c = of(r, STORE_APPEND, 0);
+    c.item = item;
+    assert_int_equal(commit(r, c), ERR_OK);
+    struct buf images = {0};
+    struct image row = {ROW_STATE, span_str("E"), false, span_str("another")};
+    image_put(&images, &row);
+    struct span spans = span_buf(&images);
+    struct config config = {.index = ANEW, .count = 1};
+    c = of(r, STORE_RECOVER, 0);
+    c.generation = (struct generation){9, 77};
+    c.added = c.index = ANEW;
+    c.term = 2;
+    c.config = &config;
+    c.images = &spans;
+    c.image_count = 1;
+    c.digest = row_digest(row.key, row.value);
+    assert_int_equal(commit(r, c), ERR_OK);
+    assert_true(load_says(r, "replica 0.1 9:77 added 8589934592 term 2 "));
+    assert_true(load_says(r, "row 0 E"));
+    assert_false(load_says(r, "entry 0 "));
+    item_unref(&r->pool, item);
+    buf_free(&images);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -578,6 +678,9 @@ int main(void)
         TEST(an_installing_replica_is_none),
         TEST(an_install_begins_anew_under_another_incarnation),
         TEST(bytes_that_changed_on_the_way_are_seen),
+        TEST(a_founder_goes_on_far_above_its_log),
+        TEST(a_founder_has_applied_and_cut_all),
+        TEST(the_ring_is_founded_anew_with_another_record),
     };
     return cmocka_run_group_tests_name("store_install", tests, NULL, NULL) != 0;
 }

@@ -524,17 +524,21 @@ uint64_t node_deadline(const struct node *n)
     return min_u64(at, swim_deadline(&n->swim));
 }
 
-/* What is not measured yet is not known to be full. What the file has free
+/* What is not measured yet is not known to be used. What the file has free
  * counts here, or a disk that was full once would never take a replica again;
  * not for node_space: rows that find no hole to lie in need more. */
-bool node_has_room(const struct node *n)
+bool node_uses_less(const struct node *n, uint32_t percent)
 {
     const struct store_space *s = &n->space;
     uint64_t free = min_u64(s->disk_free + s->file_free, s->disk_bytes);
     return s->disk_bytes == 0 ||
-           (s->disk_bytes - free <=
-                s->disk_bytes / 100 * FULL_REPLICAS_PERCENT &&
-            s->map_used <= s->map_bytes / 100 * FULL_REPLICAS_PERCENT);
+           (s->disk_bytes - free <= s->disk_bytes / 100 * percent &&
+            s->map_used <= s->map_bytes / 100 * percent);
+}
+
+bool node_has_room(const struct node *n)
+{
+    return node_uses_less(n, FULL_REPLICAS_PERCENT);
 }
 
 void node_space(struct node *n, const struct store_space *space)

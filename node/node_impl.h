@@ -437,6 +437,7 @@ struct node {
 
     struct store_space space;
     bool is_full;
+    bool is_unfit; /* has no room for one more replica, and says so */
     size_t client_bytes;
     size_t unstored_entries, unstored_bytes;
     uint64_t portion_at_ms; /* no portion is due by its age before */
@@ -463,6 +464,8 @@ void node_fail(struct node *n, int exit_code, const char *text);
 bool node_has_timed_out(uint64_t now_ms, uint64_t since_ms, uint32_t limit_ms);
 /* For one more replica, and for logs that are kept long. */
 bool node_has_room(const struct node *n);
+/* Of its disk and map. */
+bool node_uses_less(const struct node *n, uint32_t percent);
 
 /* ---- node_group.c ------------------------------------------------------ */
 
@@ -582,6 +585,13 @@ void node_moved_tick(struct node *n);
 void node_moved_received(struct node *n, struct peer *p, const struct frame *f);
 /* Members that are reached elsewhere; *next is made if there is one. */
 void node_moved_judge(struct node *n, struct record **next);
+
+/* ---- node_fit.c -------------------------------------------------------- */
+
+/* Says by gossip whether this node has room for one more replica. */
+void node_fit_tick(struct node *n);
+/* Members that have none, or have some again; *next is made if there is one. */
+void node_fit_judge(struct node *n, struct record **next);
 
 /* ---- node_out.c -------------------------------------------------------- */
 

@@ -369,6 +369,7 @@ static void propose_seen(struct node *n, struct group *g)
     struct record *next = NULL;
     see_newcomers(n, g, &next);
     node_moved_judge(n, &next);
+    node_fit_judge(n, &next);
     node_out_judge(n, g, &next);
     see_gone(n, &next);
     raise_acks(n, &next);
@@ -395,6 +396,7 @@ void node_ring_tick(struct node *n)
     }
     node_out_tick(n);
     node_moved_tick(n);
+    node_fit_tick(n);
     node_standing_tick(n);
     if (g == NULL || !node_group_is_leading(g) || n->ring == NULL ||
         n->record_index != 0)

@@ -226,14 +226,16 @@ static bool is_near(uint64_t a_ms, uint64_t b_ms)
     return (a_ms > b_ms ? a_ms - b_ms : b_ms - a_ms) < OUT_WINDOW_MS;
 }
 
-/* The fold of one that calls somebody back starts from who still holds the
- * groups, not from the rows (T28). */
-static bool calls_back(const struct record *before, const struct record *next)
+/* The fold of one that calls somebody back, or finds somebody full, starts from
+ * who still holds the groups, not from the rows (T28, L5). */
+static bool starts_from_holders(const struct record *before,
+                                const struct record *next)
 {
     for (uint32_t i = 0; i < before->member_count; i++) {
         const struct member *old = &before->members[i];
         const struct member *new = &next->members[i];
         if ((old->seen == SEEN_OUT && new->seen == SEEN_UP) ||
+            (old->seen != SEEN_UNFIT && new->seen == SEEN_UNFIT) ||
             (old->wanted == WANTED_DRAINING && new->wanted == WANTED_IN))
             return true;
     }
@@ -246,7 +248,7 @@ static void check_moves(struct watch *a, const struct record *before,
 {
     struct placement_member list[MEMBERS_MAX];
     struct placement_table from, to;
-    if (calls_back(before, next))
+    if (starts_from_holders(before, next))
         return;
     (void)record_placement(before, list, &from);
     size_t count = record_placement(next, list, &to);

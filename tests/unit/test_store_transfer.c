@@ -442,7 +442,7 @@ static void rows_that_come_late_count(void **state)
     assert_false(give(r, &stranger, PATIENCE));
     assert_true(give(r, &a, PATIENCE + 1));
     assert_false(give(r, &b, PATIENCE + 1)); /* the same rows again */
-    a = ask(r, PATIENCE + 1); /* and on at once */
+    a = ask(r, PATIENCE + 1);                /* and on at once */
     assert_true(give(r, &a, PATIENCE + 1));
 }
 

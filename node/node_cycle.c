@@ -69,32 +69,51 @@ static size_t bytes_of(const struct extra *x)
     return x->bytes.size + x->command.payload.size;
 }
 
-/* In their order. Of rows that another replica gave no more than is worth a
- * sync; less where there are appends, which wait for it (T20). */
+static void take_extra(struct node *n, const struct extra *x)
+{
+    struct extra *kept = node_queue_push(&n->cycle.extras);
+    *kept = *x;
+    struct store_command *c = add(n, kept->command.kind);
+    *c = kept->command;
+    c->bytes = span_buf(&kept->bytes);
+    c->config = kept->config;
+    if (c->kind == STORE_BLOB) {
+        kept->images = mem_copy(&c->bytes, sizeof c->bytes);
+        c->images = kept->images;
+        c->image_count = 1;
+    }
+}
+
+/* Is something of this group among the last `count` that wait? */
+static bool has_extra(const struct node *n, uint32_t group, size_t count)
+{
+    for (size_t i = n->extras.count - count; i < n->extras.count; i++)
+        if (((const struct extra *)node_queue_at(&n->extras, i))
+                ->command.group == group)
+            return true;
+    return false;
+}
+
+/* All; but of rows that another replica gave no more than is worth a sync, and
+ * less where there are appends, which wait for it (T20). What of the same group
+ * comes behind such rows waits with them, its tombstone too (add_sweeps). */
 static void add_extras(struct node *n)
 {
     bool is_serving = n->log_waiting > 0 || n->cycle.had_log;
     size_t rows_max = is_serving ? COMMIT_ROWS_BYTES : COMMIT_B_BYTES;
-    size_t rows = 0;
-    while (n->extras.count > 0) {
-        const struct extra *next = node_queue_at(&n->extras, 0);
-        if (next->command.kind == STORE_ROWS) {
-            if (rows > 0 && rows + bytes_of(next) > rows_max)
-                return;
-            rows += bytes_of(next);
-        }
-        struct extra *kept = node_queue_push(&n->cycle.extras);
-        *kept = *(struct extra *)node_queue_at(&n->extras, 0);
+    size_t rows = 0, left = 0;
+    for (size_t k = n->extras.count; k > 0; k--) {
+        struct extra x = *(struct extra *)node_queue_at(&n->extras, 0);
+        size_t size = x.command.kind == STORE_ROWS ? bytes_of(&x) : 0;
+        bool is_too_much = size > 0 && rows > 0 && rows + size > rows_max;
+        is_too_much = is_too_much || has_extra(n, x.command.group, left);
         node_queue_pop(&n->extras);
-        struct store_command *c = add(n, kept->command.kind);
-        *c = kept->command;
-        c->bytes = span_buf(&kept->bytes);
-        c->config = kept->config;
-        if (c->kind == STORE_BLOB ||
-            (c->kind == STORE_RECOVER && c->bytes.size > 0)) {
-            kept->images = mem_copy(&c->bytes, sizeof c->bytes);
-            c->images = kept->images;
-            c->image_count = 1;
+        if (is_too_much) {
+            *(struct extra *)node_queue_push(&n->extras) = x;
+            left++;
+        } else {
+            rows += size;
+            take_extra(n, &x);
         }
     }
 }
@@ -273,11 +292,14 @@ static void add_portions(struct node *n)
     n->portion_at_ms = bytes == 0 ? next_ms : 0; /* some may be left over */
 }
 
+/* Not before the replica whose rows they were is no more. */
 static void add_sweeps(struct node *n)
 {
-    size_t sweeps = min_u64(n->sweeps.count, SWEEPS_PER_CYCLE);
-    for (size_t k = 0; k < sweeps; k++) {
-        const struct sweep *s = node_queue_at(&n->sweeps, k);
+    size_t sweeps = 0;
+    for (; sweeps < min_u64(n->sweeps.count, SWEEPS_PER_CYCLE); sweeps++) {
+        const struct sweep *s = node_queue_at(&n->sweeps, sweeps);
+        if (has_extra(n, s->group, n->extras.count))
+            break;
         struct store_command *c = add(n, STORE_SWEEP);
         c->group = s->group;
         c->incarnation = s->incarnation;

@@ -77,7 +77,8 @@ static void take_extra(struct node *n, const struct extra *x)
     *c = kept->command;
     c->bytes = span_buf(&kept->bytes);
     c->config = kept->config;
-    if (c->kind == STORE_BLOB) {
+    if (c->kind == STORE_BLOB ||
+        (c->kind == STORE_RECOVER && c->bytes.size > 0)) {
         kept->images = mem_copy(&c->bytes, sizeof c->bytes);
         c->images = kept->images;
         c->image_count = 1;

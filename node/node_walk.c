@@ -66,6 +66,18 @@ static bool is_live(const struct node *n, const struct raft_progress *p)
                                                    n->cfg.timing.election_ms);
 }
 
+/* What a learner says of itself, as long as it goes on saying it. */
+static enum err last_answer(const struct node *n, const struct group *g,
+                            struct replica r)
+{
+    const struct guest *guest = node_cut_guest(g, r);
+    return guest == NULL || guest->answered_ms == 0 ||
+                   node_has_timed_out(n->now_ms, guest->answered_ms,
+                                      2 * n->cfg.timing.election_ms)
+               ? ERR_TIMEOUT
+               : guest->answer;
+}
+
 static struct walk_replica view_of(const struct node *n, const struct group *g,
                                    struct replica r)
 {
@@ -77,6 +89,8 @@ static struct walk_replica view_of(const struct node *n, const struct group *g,
         return (struct walk_replica){.is_out = is_out(n, r.node)};
     bool is_matched =
         p->match > 0 && p->match + MATCHED_LAG >= raft_commit(g->raft);
+    enum err answer = last_answer(n, g, r);
+    bool is_refusing = answer == ERR_NO_SPACE || answer == ERR_UNAVAILABLE;
     return (struct walk_replica){
         .is_live = is_live(n, p),
         .is_matched = is_matched,
@@ -85,8 +99,8 @@ static struct walk_replica view_of(const struct node *n, const struct group *g,
         .is_out = is_out(n, r.node),
         .is_behind = p->is_behind,
         .is_installing =
-            !p->is_voter && !node_has_timed_out(n->now_ms, g->invited_ms,
-                                                2 * n->cfg.timing.election_ms)};
+            !p->is_voter && (answer == ERR_OK || answer == ERR_BUSY),
+        .refusal = is_refusing && !p->is_voter ? answer : ERR_OK};
 }
 
 static uint32_t row_nodes(const struct node *n, uint32_t group,
@@ -333,15 +347,19 @@ void node_walk_ask_all(struct node *n, const struct frame *f,
 }
 
 /* A learner that is being installed is heard of by its answers to invitations
- * only. */
+ * only:
+ *
+ *   OK           it holds a part of the state, and comes along
+ *   BUSY         it will come, and holds nothing yet
+ *   UNAVAILABLE  nothing more comes: no room for it, or nobody gives it
+ *   NO_SPACE     its node has no room for a new replica
+ */
 void node_walk_replied(struct node *n, struct peer *p, const struct frame *f)
 {
     struct group *g = node_group(n, f->group.group);
     struct replica from = {p->node, f->group.from_replica};
-    if (g != NULL && f->invite_reply == ERR_OK &&
-        generation_equal(g->generation, f->group.generation) &&
-        config_find(raft_config(g->raft), from) != NULL)
-        g->invited_ms = n->now_ms;
+    if (g != NULL && generation_equal(g->generation, f->group.generation))
+        node_cut_answered(n, g, from, f->invite_reply);
 }
 
 /* A replica that has had no word from a leader asks all who should know
@@ -477,7 +495,7 @@ static void invited_again(struct node *n, struct install *in, struct peer *p,
 {
     if (in->self.added == f->invite.added) {
         node_install_invited(n, in, p, f);
-        reply_invite(n, p->node, &f->group, ERR_OK);
+        reply_invite(n, p->node, &f->group, node_install_answer(n, in));
     } else if (in->self.added < f->invite.added) { /* is there proof? */
         struct frame ask = {
             .kind = FRAME_ASK,
@@ -545,7 +563,7 @@ void node_walk_created(struct node *n, const struct extra *x)
     if (c->is_installing) {
         node_install_created(n, x);
         if (!id_is_zero(x->invited_by))
-            reply_invite(n, x->invited_by, &x->invite, ERR_OK);
+            reply_invite(n, x->invited_by, &x->invite, ERR_BUSY);
         return;
     }
     struct group *g = node_group_new(n, c->group, c->incarnation, c->generation,

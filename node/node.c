@@ -157,6 +157,7 @@ struct node_timing node_timing_default(void)
         .unstored_age_ms = UNSTORED_AGE_MS,
         .stop_ms = 2000,
         .mend_again_ms = MEND_AGAIN_MS,
+        .install_stall_ms = INSTALL_STALL_MS,
         .back_after_ms = BACK_AFTER_MS,
     };
 }
@@ -293,6 +294,7 @@ static enum err load_replica(void *ctx, const struct store_replica *r)
                                      r->added, &r->raft);
     g->digest = g->stored_digest = r->digest;
     g->epoch = r->epoch;
+    node_cut_loaded(n, g);
     if (r->is_quarantined) {
         g->is_quarantined = true;
         g->quarantine_text = "quarantined before the last start";

@@ -53,6 +53,8 @@ struct node_timing {
     uint32_t unstored_age_ms;    /* lazy rows are never older */
     uint32_t stop_ms;            /* handing over at a stop */
     uint32_t mend_again_ms;      /* between two tries to mend what is damaged */
+    uint32_t install_stall_ms;   /* an install that gets nothing for so long
+                                    holds no log any more (L5) */
     uint32_t back_after_ms;      /* contact before who is out is up again;
                                     out-after, if that is less */
 };

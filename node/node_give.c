@@ -100,13 +100,14 @@ static struct giving *new_giving(struct node *n)
     return node_queue_push(&n->givings);
 }
 
-static void send_piece(struct node *n, const struct group *g, struct giving *at,
+static void send_piece(struct node *n, struct group *g, struct giving *at,
                        uint32_t offset)
 {
     struct peer *p = node_peer(n, at->to.node);
     if (p == NULL)
         return;
     at->used_ms = n->now_ms;
+    node_cut_given(n, g, at->to);
     struct dec d =
         dec_of(span_of(at->images.data + offset, at->images.size - offset));
     struct image image;
@@ -127,6 +128,24 @@ static void send_piece(struct node *n, const struct group *g, struct giving *at,
     node_peer_transfer(n, p, &f);
 }
 
+/* Who leads keeps the log from there on for who is given a state (node_cut.c);
+ * who does not any more could not. */
+static bool may_begin(const struct group *g)
+{
+    return !RULE(T23) || raft_role(g->raft) == RAFT_LEADER;
+}
+
+static void order_blob(struct node *n, const struct group *g, struct replica to,
+                       uint64_t index, uint32_t offset)
+{
+    struct reading *r = order(n, g, READING_BLOB, to);
+    r->blob_index = index;
+    r->blob_offset = offset;
+    struct node_effect *e = node_push(n, NODE_DO_READ_BLOB);
+    e->ticket = r->ticket;
+    e->blob = (struct blob_ticket){g->id, g->incarnation, n->last_txn};
+}
+
 void node_give_blob(struct node *n, struct peer *p, const struct frame *f)
 {
     struct group *g = asked_group(n, p, f);
@@ -142,12 +161,8 @@ void node_give_blob(struct node *n, struct peer *p, const struct frame *f)
     }
     if (at != NULL)
         drop_giving(n, at);
-    struct reading *r = order(n, g, READING_BLOB, to);
-    r->blob_index = f->transfer.index;
-    r->blob_offset = f->transfer.offset;
-    struct node_effect *e = node_push(n, NODE_DO_READ_BLOB);
-    e->ticket = r->ticket;
-    e->blob = (struct blob_ticket){g->id, g->incarnation, n->last_txn};
+    if (may_begin(g))
+        order_blob(n, g, to, f->transfer.index, f->transfer.offset);
 }
 
 /* As of what is stored, which the rows were read with; what is applied since is
@@ -172,8 +187,13 @@ void node_blob_done(struct node *n, uint64_t ticket,
     ASSERT(is_there && r.kind == READING_BLOB);
     struct group *g = node_group_same(n, r.group, r.incarnation);
     if (node_reading_is_bad(n, result->err) || result->err != ERR_OK ||
-        g == NULL)
+        g == NULL || !may_begin(g))
         return;
+    /* The log may have been let go meanwhile up to what was stored since. */
+    if (RULE(T23) && result->index < raft_floor(g->raft)) {
+        order_blob(n, g, r.to, r.blob_index, r.blob_offset);
+        return;
+    }
     if (result->images.size > BLOB_BYTES_MAX) {
         node_log(n, NODE_ERROR,
                  "group %u: its state has %zu bytes, and a transfer takes at "

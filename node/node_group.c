@@ -145,9 +145,7 @@ static void role_changed(struct node *n, struct group *g)
         node_log(n, NODE_DEBUG, "leads group %u in term %llu", g->id,
                  (unsigned long long)term);
         g->led_since_ms = n->now_ms;
-        /* Whom the leader before has invited installs above a pin that is kept
-         * here, too (node_cut.c): it has all the time to be heard of again. */
-        g->invited_ms = n->now_ms;
+        node_cut_led(n, g);
         node_group_speculate(g);
     }
 }

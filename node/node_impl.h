@@ -97,6 +97,16 @@ struct images {
     struct buf rows;
 };
 
+/* A learner, as its leader knows it from its answers to invitations. */
+struct guest {
+    struct replica replica;
+    /* It holds a part of the group's state, or may: from there on it needs the
+     * log (node_cut.c). When that was last heard; 0: it needs none yet. */
+    uint64_t held_ms;
+    uint64_t answered_ms; /* 0: not yet */
+    enum err answer;
+};
+
 struct group {
     uint32_t id;
     uint32_t incarnation;
@@ -144,7 +154,7 @@ struct group {
     uint64_t asked_ms;  /* orphans */
     struct epoch epoch; /* the highest of its applied entries (T29) */
     const char *walk_reason;
-    uint64_t invited_ms; /* a learner being installed was heard of */
+    struct guest guests[REPLICAS_MAX]; /* learners, of a leader */
     struct id128 let_go; /* of a former life, to be made anew (S7) */
     uint64_t let_go_ms;
     uint64_t manifest_bytes; /* applied since the newest of ... */
@@ -684,12 +694,24 @@ void node_recover_clash(struct node *n, const struct peer *p);
 /* ---- node_cut.c -------------------------------------------------------- */
 
 void node_cut_applied(struct group *g, const struct item *item);
+/* What the log held when it was loaded. */
+void node_cut_loaded(const struct node *n, struct group *g);
+/* It leads: whom the leader before has invited may hold some of the state. */
+void node_cut_led(struct node *n, struct group *g);
+/* A learner has answered an invitation. */
+void node_cut_answered(struct node *n, struct group *g, struct replica learner,
+                       enum err answer);
+/* A piece of the group's state is on its way to it. */
+void node_cut_given(struct node *n, struct group *g, struct replica learner);
+/* NULL: nothing is known of it. */
+const struct guest *node_cut_guest(const struct group *g,
+                                   struct replica learner);
 /* A leader says how far logs may be cut. */
 void node_cut_tick(struct node *n, struct group *g);
 /* The base that this replica's log should have by now; 0: as it is. */
 uint64_t node_cut_next(const struct node *n, const struct group *g);
-/* Of a leader: why the log may be cut before a learner has all of it; NULL:
- * it will not. */
+/* Why the log is cut before a learner has all of it, or is kept for one beyond
+ * the bound; NULL: neither. */
 const char *node_cut_reason(const struct node *n, const struct group *g);
 
 /* ---- node_install.c ---------------------------------------------------- */
@@ -704,6 +726,8 @@ void node_install_blob(struct node *n, struct peer *p, const struct frame *f);
 void node_install_rows(struct node *n, struct peer *p, const struct frame *f,
                        uint64_t handle);
 void node_install_stored(struct node *n, const struct extra *x);
+/* What an invitation of it is answered with (node_walk.c). */
+enum err node_install_answer(const struct node *n, const struct install *in);
 void node_install_turn(struct node *n);
 void node_install_tick(struct node *n);
 void node_install_dropped(struct node *n, struct install *in);

@@ -407,6 +407,28 @@ void node_install_turn(struct node *n)
             (uint64_t)-n->repair_budget * 1000 / n->record->repair_rate;
 }
 
+/* It has its turn, or asks in vain; those before it have theirs. */
+static bool is_first(const struct node *n, const struct install *in)
+{
+    uint32_t asking = 0;
+    for (uint32_t i = 0; i < in->id; i++)
+        asking += n->installs[i] != NULL &&
+                  transfer_takes_turn(n->installs[i]->transfer);
+    return asking < INSTALLS_MAX || !transfer_takes_turn(in->transfer);
+}
+
+enum err node_install_answer(const struct node *n, const struct install *in)
+{
+    bool is_stalled = node_has_timed_out(n->now_ms, in->moved_ms,
+                                         n->cfg.timing.install_stall_ms);
+    bool holds = transfer_head(in->transfer)->index > 0;
+    if (n->is_full)
+        return holds ? ERR_UNAVAILABLE : ERR_NO_SPACE;
+    if (is_stalled && is_first(n, in))
+        return ERR_UNAVAILABLE;
+    return holds ? ERR_OK : ERR_BUSY;
+}
+
 static uint64_t rate_of(const struct node *n, const struct install *in)
 {
     uint64_t ms = n->now_ms - in->rated_ms;

@@ -241,7 +241,7 @@ void node_recover_done(struct node *n, const struct extra *x)
                                      c->added, &stored);
     streams_free(g->streams);
     g->streams = streams;
-    g->digest = c->digest;
+    g->digest = g->stored_digest = c->digest;
     g->epoch = c->epoch;
     if (g->id == 0)
         ring_founded(n);
@@ -262,7 +262,7 @@ static bool has_majority(const struct node *n, const struct group *g)
         const struct config_member *m = &c->members[i];
         live += m->is_voter &&
                 (replica_equal(m->replica, g->self) ||
-                 swim_state(&n->swim, m->replica.node) == SWIM_ALIVE);
+                 swim_state(&n->swim, m->replica.node) <= SWIM_ALIVE);
     }
     return live >= record_majority(config_voters(c));
 }

@@ -55,9 +55,11 @@ static const char *reason_of(const struct node *n, const struct group *g)
     const char *damage = node_mend_reason(n, g->id);
     if (damage != NULL)
         return damage;
-    if (raft_role(g->raft) != RAFT_LEADER || !raft_is_ready(g->raft))
-        return raft_reason(g->raft, n->now_ms);
     const char *cut = node_cut_reason(n, g);
+    if (raft_role(g->raft) != RAFT_LEADER || !raft_is_ready(g->raft)) {
+        const char *raft = raft_reason(g->raft, n->now_ms);
+        return *raft == 0 && cut != NULL ? cut : raft;
+    }
     if (cut != NULL)
         return cut;
     return g->walk_reason == NULL ? "" : g->walk_reason;

@@ -66,6 +66,18 @@ static bool is_live(const struct node *n, const struct raft_progress *p)
                                                    n->cfg.timing.election_ms);
 }
 
+/* What a learner says of itself, as long as it goes on saying it. */
+static enum err last_answer(const struct node *n, const struct group *g,
+                            struct replica r)
+{
+    const struct guest *guest = node_cut_guest(g, r);
+    return guest == NULL || guest->answered_ms == 0 ||
+                   node_has_timed_out(n->now_ms, guest->answered_ms,
+                                      2 * n->cfg.timing.election_ms)
+               ? ERR_TIMEOUT
+               : guest->answer;
+}
+
 static struct walk_replica view_of(const struct node *n, const struct group *g,
                                    struct replica r)
 {
@@ -77,6 +89,8 @@ static struct walk_replica view_of(const struct node *n, const struct group *g,
         return (struct walk_replica){.is_out = is_out(n, r.node)};
     bool is_matched =
         p->match > 0 && p->match + MATCHED_LAG >= raft_commit(g->raft);
+    enum err answer = last_answer(n, g, r);
+    bool is_refusing = answer == ERR_NO_SPACE || answer == ERR_UNAVAILABLE;
     return (struct walk_replica){
         .is_live = is_live(n, p),
         .is_matched = is_matched,
@@ -85,8 +99,8 @@ static struct walk_replica view_of(const struct node *n, const struct group *g,
         .is_out = is_out(n, r.node),
         .is_behind = p->is_behind,
         .is_installing =
-            !p->is_voter && !node_has_timed_out(n->now_ms, g->invited_ms,
-                                                2 * n->cfg.timing.election_ms)};
+            !p->is_voter && (answer == ERR_OK || answer == ERR_BUSY),
+        .refusal = is_refusing && !p->is_voter ? answer : ERR_OK};
 }
 
 static uint32_t row_nodes(const struct node *n, uint32_t group,
@@ -333,15 +347,19 @@ void node_walk_ask_all(struct node *n, const struct frame *f,
 }
 
 /* A learner that is being installed is heard of by its answers to invitations
- * only. */
+ * only:
+ *
+ *   OK           it holds a part of the state, and comes along
+ *   BUSY         it will come, and holds nothing yet
+ *   UNAVAILABLE  nothing more comes: no room for it, or nobody gives it
+ *   NO_SPACE     its node has no room for a new replica
+ */
 void node_walk_replied(struct node *n, struct peer *p, const struct frame *f)
 {
     struct group *g = node_group(n, f->group.group);
     struct replica from = {p->node, f->group.from_replica};
-    if (g != NULL && f->invite_reply == ERR_OK &&
-        generation_equal(g->generation, f->group.generation) &&
-        config_find(raft_config(g->raft), from) != NULL)
-        g->invited_ms = n->now_ms;
+    if (g != NULL && generation_equal(g->generation, f->group.generation))
+        node_cut_answered(n, g, from, f->invite_reply);
 }
 
 /* A replica that has had no word from a leader asks all who should know
@@ -363,9 +381,16 @@ static void ask(struct node *n, struct group *g)
         ask_node(n, g, config->members[i].replica.node);
 }
 
+/* Who was let go is on its way as a learner, or was until a moment ago. */
 static bool is_coming(const struct node *n, const struct group *g)
 {
-    uint64_t heard_ms = max_u64(g->let_go_ms, g->invited_ms);
+    uint64_t heard_ms = g->let_go_ms;
+    for (uint32_t i = 0; i < REPLICAS_MAX; i++) {
+        const struct guest *guest = &g->guests[i];
+        bool comes = guest->answer == ERR_OK || guest->answer == ERR_BUSY;
+        if (comes && id_equal(guest->replica.node, g->let_go))
+            heard_ms = max_u64(heard_ms, guest->answered_ms);
+    }
     return g->let_go_ms != 0 &&
            !node_has_timed_out(n->now_ms, heard_ms, n->cfg.timing.orphan_ms);
 }
@@ -379,9 +404,10 @@ static bool may_go(const struct node *n, const struct group *g,
     uint32_t row_count;
     (void)record_row(n->record, g->id, &row_count);
     const struct config *c = raft_committed_config(g->raft);
-    bool is_alone = raft_role(g->raft) == RAFT_LEADER && config_voters(c) == 1;
-    if (!is_alone || row_count == 1)
+    if (config_voters(c) != 1 || row_count == 1)
         return true;
+    if (raft_role(g->raft) != RAFT_LEADER)
+        return false;
     for (uint32_t i = 0; i < c->count; i++) {
         struct replica r = c->members[i].replica;
         struct walk_replica view = view_of(n, g, r);
@@ -531,7 +557,7 @@ static void invited_again(struct node *n, struct install *in, struct peer *p,
 {
     if (in->self.added == f->invite.added) {
         node_install_invited(n, in, p, f);
-        reply_invite(n, p->node, &f->group, ERR_OK);
+        reply_invite(n, p->node, &f->group, node_install_answer(n, in));
     } else if (in->self.added < f->invite.added) { /* is there proof? */
         struct frame ask = {
             .kind = FRAME_ASK,
@@ -605,7 +631,7 @@ void node_walk_created(struct node *n, const struct extra *x)
     if (c->is_installing) {
         node_install_created(n, x);
         if (!id_is_zero(x->invited_by))
-            reply_invite(n, x->invited_by, &x->invite, ERR_OK);
+            reply_invite(n, x->invited_by, &x->invite, ERR_BUSY);
     } else {
         struct group *g = node_group_new(n, c->group, c->incarnation,
                                          c->generation, c->added, &empty);

@@ -122,6 +122,7 @@
 #define LOG_PINNED_TIMES 16u        /* as many are kept for a voter */
 #define LOG_CUT_ENTRIES  1024u      /* cut by one command */
 #define INSTALLS_MAX     4u         /* that ask at a time, of a node */
+#define INSTALL_STALL_MS 600000u    /* nothing has come for so long (L5) */
 /* Pulled rows that wait for the disk, of a node: what one commit writes, and
  * what gathers for the next meanwhile. */
 #define INSTALL_BYTES_MAX (2 * COMMIT_B_BYTES)

@@ -252,6 +252,7 @@ bool transfer_blob(struct transfer *t, struct replica from,
     if (t->phase != TRANSFER_BLOB || is_stale(t, p) || !hear(t, from))
         return false;
     if (!is_head_usable(t, p)) {
+        forget_blob(t); /* the rest of one that the pin has left behind */
         t->is_out = true;
         transfer_refused(t, from, now_ms);
         return false;

@@ -315,26 +315,46 @@ static struct walk_step done(const struct walk_view *v)
     return step;
 }
 
-/* What it waits for, if the configuration is not the row yet. */
+/* What keeps a learner from being one that could be promoted; NULL: nothing. */
+static const char *why_unfit(const struct walk_replica *r)
+{
+    if (r->is_live)
+        return r->is_matched ? NULL : "a learner is catching up";
+    if (r->refusal == ERR_NO_SPACE)
+        return "a learner refuses: its node has no room for new replicas";
+    if (r->refusal != ERR_OK)
+        return "a learner gets nothing more of its copy: its node says why";
+    return r->is_installing ? "a learner is being installed"
+                            : "a learner does not answer";
+}
+
+static const char *why_it_stays(const struct walk_view *v, uint32_t i)
+{
+    if (v->config->members[i].is_voter)
+        return v->replicas[i].is_live
+                   ? "a live voter stays until enough others match"
+                   : "a dead voter stays until a successor has caught up";
+    return is_wanted(v, i)
+               ? "a learner waits for a second one (promoted in pairs)"
+               : "a learner that has all stays until who the row wants has "
+                 "caught up";
+}
+
+/* What it waits for, if the configuration is not the row yet: learners that
+ * have not come are the cause, whoever else stays for that. */
 static struct walk_step wait_or_done(const struct walk_view *v,
                                      const struct tally *t)
 {
     for (uint32_t i = 0; i < v->config->count; i++) {
         const struct config_member *m = &v->config->members[i];
-        if (m->is_voter && is_wanted(v, i))
-            continue;
-        const char *reason = "a live voter stays until enough others match";
-        if (m->is_voter && !v->replicas[i].is_live)
-            reason = "a dead voter stays until a successor has caught up";
-        else if (!m->is_voter && !v->replicas[i].is_live)
-            reason = v->replicas[i].is_installing
-                         ? "a learner is being installed"
-                         : "a learner does not answer";
-        else if (!m->is_voter && !v->replicas[i].is_matched)
-            reason = "a learner is catching up";
-        else if (!m->is_voter)
-            reason = "a learner waits for a second one (promoted in pairs)";
-        return step_of(WALK_WAIT, m->replica, reason);
+        const char *reason = why_unfit(&v->replicas[i]);
+        if (!m->is_voter && reason != NULL)
+            return step_of(WALK_WAIT, m->replica, reason);
+    }
+    for (uint32_t i = 0; i < v->config->count; i++) {
+        const struct config_member *m = &v->config->members[i];
+        if (!m->is_voter || !is_wanted(v, i))
+            return step_of(WALK_WAIT, m->replica, why_it_stays(v, i));
     }
     if (t->wanted_voters < v->row_count)
         return step_of(WALK_WAIT, v->self, "the configuration is full");

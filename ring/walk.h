@@ -50,6 +50,9 @@ struct walk_replica {
     bool is_out;     /* the ring has given it up: its node is out, or left */
     bool is_behind;  /* what it lacks is cut from the leader's log */
     bool is_installing; /* a learner that answers, and has no log yet */
+    enum err refusal; /* a learner that does not come: NO_SPACE its node has no
+                         room for it, UNAVAILABLE it has a part and gets
+                         nothing more; else OK */
 };
 
 struct walk_view {

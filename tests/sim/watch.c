@@ -206,6 +206,16 @@ static void check_deceived(struct watch *a, struct host *h, uint32_t group,
               h->index + 1, group, ull(raft_term(r)));
 }
 
+static bool has_accepted(const struct watch *a, const struct host *h,
+                         uint32_t group, struct replica learner)
+{
+    const struct accepted *all = a->hosts[h->index].accepted[group];
+    for (uint32_t i = 0; i < REPLICAS_MAX; i++)
+        if (all[i].at_ms != 0 && replica_equal(all[i].learner, learner))
+            return world_ms(a->w) <= all[i].at_ms + a->w->plan.timing.orphan_ms;
+    return false;
+}
+
 /* T23: what a learner lacks that has answered is cut nowhere, unless there is
  * no room. */
 static void check_pin(struct watch *a, struct host *h, uint32_t group,
@@ -216,15 +226,13 @@ static void check_pin(struct watch *a, struct host *h, uint32_t group,
     uint64_t floor = raft_floor(r);
     bool has_risen = floor > was->floor && was->role == RAFT_LEADER &&
                      was->term == raft_term(r);
-    uint64_t accepted_ms = a->hosts[h->index].accepted_ms[group];
     was->floor = floor;
-    if (!has_risen || accepted_ms == 0 ||
-        a->w->totals.faults[FAULT_FULL_DISK] > 0 ||
-        world_ms(a->w) > accepted_ms + a->w->plan.timing.orphan_ms)
+    if (!has_risen || a->w->totals.faults[FAULT_FULL_DISK] > 0)
         return;
     for (size_t i = 0; i < count; i++)
         MUST_HOLD(a->w, T23,
                   p[i].is_voter || p[i].is_behind || p[i].is_lost ||
+                      !has_accepted(a, h, group, p[i].replica) ||
                       floor <= p[i].match,
                   "n%u, leader of group %u, lets the log be cut up to %llu; a "
                   "learner that has answered lacks what is behind %llu",
@@ -259,7 +267,8 @@ static bool look_at(struct watch *a, struct host *h, uint32_t group,
             check_deceived(a, h, group, r);
     } else {
         a->hosts[h->index].deceived_ms[group] = 0;
-        a->hosts[h->index].accepted_ms[group] = 0;
+        memset(a->hosts[h->index].accepted[group], 0,
+               sizeof a->hosts[h->index].accepted[group]);
     }
     if (was->role == is.role && was->term == is.term &&
         was->commit == is.commit && was->applied == is.applied &&

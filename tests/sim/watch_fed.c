@@ -9,16 +9,27 @@
  * is about it, too. */
 #include "tests/sim/watch_impl.h"
 
-/* A learner of its group answers that it is being installed: from now on the
- * leader keeps the log for it (T23). */
+/* A learner of its group answers that it holds a part of the state: from now on
+ * the leader keeps the log for it (T23). */
 static void note_accepted(struct watch *a, struct host *h,
                           const struct frame *f, struct id128 from)
 {
     const struct raft *r = node_raft(h->node, f->group.group);
     struct replica learner = {from, f->group.from_replica};
-    if (r != NULL && raft_role(r) == RAFT_LEADER && f->invite_reply == ERR_OK &&
-        config_find(raft_config(r), learner) != NULL)
-        a->hosts[h->index].accepted_ms[f->group.group] = world_ms(a->w);
+    if (r == NULL || raft_role(r) != RAFT_LEADER || f->invite_reply != ERR_OK ||
+        config_find(raft_config(r), learner) == NULL)
+        return;
+    struct accepted *all = a->hosts[h->index].accepted[f->group.group];
+    struct accepted *at = &all[0]; /* its own place, or the oldest */
+    for (uint32_t i = 0; i < REPLICAS_MAX; i++) {
+        if (replica_equal(all[i].learner, learner)) {
+            at = &all[i];
+            break;
+        }
+        if (all[i].at_ms < at->at_ms)
+            at = &all[i];
+    }
+    *at = (struct accepted){learner, world_ms(a->w)};
 }
 
 /* ---- before ------------------------------------------------------------ */

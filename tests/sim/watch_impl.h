@@ -131,8 +131,11 @@ struct host_watch {
     /* Of each group that it leads: since when (0: it does not) it has heard
      * well of a follower whose disk has less than it believes. */
     uint64_t deceived_ms[PLAN_GROUPS_MAX];
-    /* Of each group that it leads: when a learner last accepted, or 0. */
-    uint64_t accepted_ms[PLAN_GROUPS_MAX];
+    /* Of each group that it leads: learners, and when they last accepted. */
+    struct accepted {
+        struct replica learner;
+        uint64_t at_ms;
+    } accepted[PLAN_GROUPS_MAX][REPLICAS_MAX];
     struct view views[HOSTS_MAX];
     uint64_t news_count; /* of its gossip, when the views were taken */
 };

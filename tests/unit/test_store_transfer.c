@@ -216,6 +216,20 @@ static void a_blob_below_the_pin_is_refused(void **state)
     assert_true(transfer_blob(r->t, leader, &p, PATIENCE));
 }
 
+static void the_rest_of_a_blob_below_the_pin_is_not_asked_for(void **state)
+{
+    struct rig *r = *state;
+    transfer_invited(r->t, leader, 2);
+    (void)ask(r, 0);
+    struct transfer_piece p = piece(r, 0, first_image(r));
+    assert_false(transfer_blob(r->t, leader, &p, 0));
+    transfer_invited(r->t, leader, r->blob.index + 2);
+    assert_int_equal(ask(r, 0).offset, first_image(r));
+    p = piece(r, first_image(r), r->blob.images.size);
+    assert_false(transfer_blob(r->t, leader, &p, 0));
+    assert_int_equal(ask(r, PATIENCE).offset, 0);
+}
+
 static void a_blob_of_another_digest_is_refused(void **state)
 {
     struct rig *r = *state;
@@ -492,6 +506,7 @@ int main(void)
         TEST(a_blob_comes_in_pieces),
         TEST(pieces_of_two_blobs_do_not_mix),
         TEST(a_blob_below_the_pin_is_refused),
+        TEST(the_rest_of_a_blob_below_the_pin_is_not_asked_for),
         TEST(a_blob_of_another_digest_is_refused),
         TEST(a_ring_row_must_be_a_record),
         TEST(all_rows_make_it_done),

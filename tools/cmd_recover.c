@@ -130,7 +130,7 @@ static struct loss look_at_life(const struct cmd_view *v, uint32_t group,
         uint16_t slot = record_slot(v->record, r->node);
         out.voters += r->is_voter;
         out.up += r->is_voter && slot != SLOT_NONE &&
-                  find_replica(v, slot, group, life, &g);
+                  find_replica(v, slot, group, life, &g) && is_sound(&g);
     }
     return out;
 }

@@ -291,30 +291,31 @@ run_script() { # run_script SCRIPT NUMBER
     wait $pid
     status=$?
     trap 'exit 130' INT TERM
-    echo "$status $((SECONDS - begun))" >"$log.status"
+    echo "$status $((SECONDS - begun))" >"$log.status.new"
+    mv "$log.status.new" "$log.status" # it is over when this is there
 }
 
 judge_script() {
-    local script=$1 log=$logs/$(basename "$1") status seconds good bad
-    read -r status seconds <"$log.status"
+    local script=$1 log=$logs/$(basename "$1") status=137 seconds=0 good bad
+    [ ! -e "$log.status" ] || read -r status seconds <"$log.status"
     cat "$log.log"
     good=$(grep -c '^ok ' "$log.log")
     bad=$(grep -c '^not ok ' "$log.log")
     pass "$good"
     failed=$((failed + bad))
-    if [ "$status" != 0 ] && [ "$bad" = 0 ]; then
+    if [ "$status" = 0 ] && [ "$bad" = 0 ] && [ "$good" != 0 ]; then
+        report "$script" "$good passed, $seconds s"
+    elif [ "$bad" != 0 ]; then
+        printf 'not ok  %s: %s failed, %s s\n' "$script" "$bad" "$seconds"
+    elif [ "$status" != 0 ]; then
         fail "$script: $(why "$status")"
-    elif [ "$status" = 0 ] && [ "$bad" != 0 ]; then
-        echo "        ($script exits 0 all the same)"
-    elif [ $((good + bad)) = 0 ]; then
+    else
         fail "$script: ran no test"
     fi
-    report "$script" "$good passed, $seconds s"
 }
 
 run_scripts() { # run_scripts FOLDER
-    local script pid number=0 together=()
-    local -A running=()
+    local script number=0 together=() running=() i any
     for script in "$1"/*.sh; do
         case $script in
         */lib*.sh) continue ;; # sourced by the others
@@ -332,14 +333,20 @@ run_scripts() { # run_scripts FOLDER
     for script in "${together[@]}" ''; do
         while [ ${#running[@]} -ge $SCRIPT_JOBS ] ||
             { [ -z "$script" ] && [ ${#running[@]} != 0 ]; }; do
-            wait -n -p pid
-            judge_script "${running[$pid]}"
-            unset "running[$pid]"
+            any=yes
+            wait -n || [ $? != 127 ] || any=no # no child is left
+            for i in "${!running[@]}"; do
+                [ -e "$logs/$(basename "${running[i]}").status" ] ||
+                    [ $any = no ] || continue
+                judge_script "${running[i]}"
+                unset "running[i]"
+            done
         done
         [ -n "$script" ] || break
         number=$((number + 1))
+        rm -f "$logs/$(basename "$script").status"
         run_script "$script" $number &
-        running[$!]=$script
+        running+=("$script")
     done
 }
 
